@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Scheduling decisions over the destinations of one service.
+//!
+//! All functions take the destinations in the order stock keeps its list: the newest first. Adding
+//! a destination puts it at index 0 and moves the others up.
+
+pub mod rr;
+pub mod wlc;
+
+/// What schedulers look at in a destination.
+pub trait DestView {
+    /// Its weight; 0 means no new connections.
+    fn weight(&self) -> i32;
+    /// Whether it has more connections than its threshold allows.
+    fn overloaded(&self) -> bool;
+    /// Number of active connections.
+    fn active(&self) -> i32;
+    /// Number of all connections.
+    fn total(&self) -> i32;
+}
+
+impl<D: DestView + ?Sized> DestView for &D {
+    #[inline]
+    fn weight(&self) -> i32 {
+        (**self).weight()
+    }
+
+    #[inline]
+    fn overloaded(&self) -> bool {
+        (**self).overloaded()
+    }
+
+    #[inline]
+    fn active(&self) -> i32 {
+        (**self).active()
+    }
+
+    #[inline]
+    fn total(&self) -> i32 {
+        (**self).total()
+    }
+}
+
+/// Whether a destination may get a new connection.
+#[inline]
+pub fn eligible<D: DestView>(dest: &D) -> bool {
+    !dest.overloaded() && dest.weight() > 0
+}
+
+/// The load a destination carries (`ip_vs_dest_conn_overhead()`): an active connection counts as 257
+/// inactive ones. Wraps around.
+#[inline]
+pub fn overhead<D: DestView>(dest: &D) -> i32 {
+    dest.active().wrapping_shl(8).wrapping_add(dest.total())
+}
+
+/// Number of inactive connections (`ip_vs_dest_inactconns()`): never negative, although the two
+/// counters are not read at once.
+#[inline]
+pub const fn inactive(active: i32, total: i32) -> i32 {
+    let n = total.wrapping_sub(active);
+    if n < 0 {
+        0
+    } else {
+        n
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod testing {
+    use super::DestView;
+    use proptest::prelude::*;
+
+    /// A destination for tests.
+    #[derive(Clone, Debug, Default, PartialEq)]
+    pub(crate) struct Dest {
+        pub(crate) id: u32,
+        pub(crate) weight: i32,
+        pub(crate) overloaded: bool,
+        pub(crate) active: i32,
+        pub(crate) total: i32,
+    }
+
+    impl DestView for Dest {
+        fn weight(&self) -> i32 {
+            self.weight
+        }
+        fn overloaded(&self) -> bool {
+            self.overloaded
+        }
+        fn active(&self) -> i32 {
+            self.active
+        }
+        fn total(&self) -> i32 {
+            self.total
+        }
+    }
+
+    pub(crate) fn dest() -> impl Strategy<Value = Dest> {
+        let weight = prop_oneof![Just(0), 1..4i32, Just(i32::MAX), any::<i32>()];
+        let count = prop_oneof![0..50i32, any::<i32>()];
+        (any::<u32>(), weight, any::<bool>(), count.clone(), count).prop_map(
+            |(id, weight, overloaded, active, total)| Dest {
+                id,
+                weight,
+                overloaded,
+                active,
+                total,
+            },
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::testing::Dest;
+    use super::*;
+
+    #[test]
+    fn load() {
+        let d = |active, total| Dest {
+            active,
+            total,
+            ..Dest::default()
+        };
+        assert_eq!(overhead(&d(2, 3)), 515);
+        assert_eq!(overhead(&&d(0, 7)), 7);
+        assert_eq!(overhead(&d(i32::MAX, i32::MAX)), i32::MAX - 256);
+    }
+
+    #[test]
+    fn eligibility() {
+        let d = Dest {
+            weight: 1,
+            ..Dest::default()
+        };
+        assert!(eligible(&d));
+        assert!(!eligible(&Dest {
+            weight: 0,
+            ..d.clone()
+        }));
+        assert!(!eligible(&Dest {
+            weight: -1,
+            ..d.clone()
+        }));
+        assert!(!eligible(&Dest {
+            overloaded: true,
+            ..d
+        }));
+    }
+
+    #[test]
+    fn inactive_is_never_negative() {
+        assert_eq!(inactive(3, 5), 2);
+        assert_eq!(inactive(5, 3), 0);
+        // The difference is taken with wrap-around first, as in C.
+        assert_eq!(inactive(-1, i32::MAX), 0);
+        assert_eq!(inactive(i32::MAX, i32::MIN), 1);
+    }
+}
