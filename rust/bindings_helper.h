@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* What knet needs of the kernel and `kernel::bindings` lacks. */
+#include <linux/icmp.h>
+#include <linux/inetdevice.h>
+#include <linux/ip.h>
+#include <linux/module.h>
+#include <linux/netdevice.h>
+#include <linux/netfilter.h>
+#include <linux/netfilter_ipv4.h>
+#include <linux/proc_fs.h>
+#include <linux/seq_file_net.h>
+#include <net/genetlink.h>
+#include <net/ip.h>
+#include <net/route.h>
+
+extern int ipvs_conn_tab_bits;
+
+/* Macros that bindgen does not follow, or of which it finds another definition first. */
+#define CONST(name) const unsigned int KNET_##name = name
+CONST(HZ);
+CONST(CHECKSUM_NONE);
+CONST(CHECKSUM_UNNECESSARY);
+CONST(CHECKSUM_COMPLETE);
+CONST(CHECKSUM_PARTIAL);
+CONST(RTCF_LOCAL);
+CONST(RTN_UNICAST);
+CONST(RTN_LOCAL);
+CONST(SKB_DST_NOREF);

@@ -1,0 +1,386 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The kernel's macros and inline functions that knet calls, one function an operation: what a packet
+ * needs together is one call.
+ */
+#include <linux/compiler_types.h>
+#include <linux/icmp.h>
+#include <linux/ip.h>
+#include <linux/ipv6.h>
+#include <linux/mm.h>
+#include <linux/module.h>
+#include <linux/netdevice.h>
+#include <linux/netfilter.h>
+#include <linux/netfilter_ipv4.h>
+#include <linux/percpu.h>
+#include <linux/random.h>
+#include <linux/skbuff.h>
+#include <linux/slab.h>
+#include <linux/spinlock.h>
+#include <linux/timer.h>
+#include <linux/workqueue.h>
+#include <net/dst.h>
+#include <net/genetlink.h>
+#include <net/gso.h>
+#include <net/icmp.h>
+#include <net/inet_sock.h>
+#include <net/ip.h>
+#include <net/netns/generic.h>
+#include <net/route.h>
+#include <net/netfilter/nf_conntrack.h>
+
+#define __ipvs_helper
+
+/* ---- scheduling, memory ---- */
+__ipvs_helper void ipvs_helper_cond_resched(void)
+{
+	cond_resched();
+}
+
+__ipvs_helper struct kmem_cache *ipvs_helper_kmem_cache_create_hwalign(const char *name, unsigned int size,
+								      unsigned int align)
+{
+	return kmem_cache_create(name, size, align, SLAB_HWCACHE_ALIGN, NULL);
+}
+
+__ipvs_helper void *ipvs_helper_kvzalloc(size_t size)
+{
+	return kvzalloc(size, GFP_KERNEL);
+}
+
+/* ---- locks of a hash table ---- */
+struct ipvs_stripe {
+	spinlock_t lock;
+} ____cacheline_aligned_in_smp;
+
+__ipvs_helper void *ipvs_helper_stripes_alloc(unsigned int n)
+{
+	struct ipvs_stripe *s = kvmalloc_array(n, sizeof(*s), GFP_KERNEL);
+	unsigned int i;
+
+	for (i = 0; s && i < n; i++)
+		spin_lock_init(&s[i].lock);
+	return s;
+}
+
+/* a <= b */
+__ipvs_helper void ipvs_helper_stripes_lock(void *locks, u32 a, u32 b)
+{
+	struct ipvs_stripe *s = locks;
+
+	spin_lock_bh(&s[a].lock);
+	if (a != b)
+		spin_lock_nested(&s[b].lock, SINGLE_DEPTH_NESTING);
+}
+
+__ipvs_helper void ipvs_helper_stripes_unlock(void *locks, u32 a, u32 b)
+{
+	struct ipvs_stripe *s = locks;
+
+	if (a != b)
+		spin_unlock(&s[b].lock);
+	spin_unlock_bh(&s[a].lock);
+}
+
+/* ---- timers ---- */
+__ipvs_helper void ipvs_helper_timer_setup(struct timer_list *t, void (*fn)(struct timer_list *))
+{
+	timer_setup(t, fn, 0);
+}
+
+/* ---- packets ---- */
+__ipvs_helper bool ipvs_helper_skb_is_local(const struct sk_buff *skb)
+{
+	return !skb->dev || skb->dev->flags & IFF_LOOPBACK;
+}
+
+__ipvs_helper bool ipvs_helper_skb_nodefrag(struct sk_buff *skb)
+{
+	struct sock *sk = skb_to_full_sk(skb);
+
+	return sk && sk->sk_family == PF_INET && inet_test_bit(NODEFRAG, sk);
+}
+
+__ipvs_helper int ipvs_helper_skb_make_writable(struct sk_buff *skb, u32 len, u32 headroom)
+{
+	int err = skb_ensure_writable(skb, len) ?: skb_cow(skb, headroom);
+
+	/* The flag may be left from a clone that is gone: now nobody else has the data. */
+	if (!err)
+		skb->cloned = 0;
+	return err;
+}
+
+__ipvs_helper u16 ipvs_helper_skb_checksum_fold(const struct sk_buff *skb, u32 offset, u32 len)
+{
+	return (__force u16)csum_fold(skb_checksum(skb, offset, len, 0));
+}
+
+__ipvs_helper u32 ipvs_helper_skb_checksum_sum(const struct sk_buff *skb, u32 offset, u32 len)
+{
+	return (__force u32)skb_checksum(skb, offset, len, 0);
+}
+
+__ipvs_helper bool ipvs_helper_skb_checksum_right4(struct sk_buff *skb, u32 offset, u8 proto)
+{
+	/* Packets of local sockets have no device, and need no check. */
+	return skb_csum_unnecessary(skb) || !skb->dev ||
+	       !nf_checksum(skb, NF_INET_LOCAL_IN, offset, proto, AF_INET);
+}
+
+__ipvs_helper bool ipvs_helper_skb_exceeds_mtu(const struct sk_buff *skb, u32 mtu)
+{
+	return !(skb_is_gso(skb) && skb_gso_validate_network_len(skb, mtu));
+}
+
+__ipvs_helper int ipvs_helper_skb_reroute4(struct net *net, struct sk_buff *skb)
+{
+	if (skb_rtable(skb)->rt_flags & RTCF_LOCAL)
+		return 0;
+	return ip_route_me_harder(net, skb->sk, skb, RTN_LOCAL);
+}
+
+__ipvs_helper void ipvs_helper_icmp_send4(struct sk_buff *skb, int type, int code, u32 info)
+{
+	icmp_send(skb, type, code, (__force __be32)info);
+}
+
+__ipvs_helper void ipvs_helper_skb_link_failure(struct sk_buff *skb)
+{
+	if (!skb->dev)
+		skb->dev = skb_dst(skb)->dev;
+	dst_link_failure(skb);
+}
+
+__ipvs_helper void ipvs_helper_count_hdr_error4(struct net *net)
+{
+	IP_INC_STATS(net, IPSTATS_MIB_INHDRERRORS);
+}
+
+__ipvs_helper void ipvs_helper_skb_untrack(struct sk_buff *skb)
+{
+	nf_reset_ct(skb);
+	nf_ct_set(skb, NULL, IP_CT_UNTRACKED);
+}
+
+__ipvs_helper bool ipvs_helper_skb_ct_confirmed(const struct sk_buff *skb)
+{
+	enum ip_conntrack_info ctinfo;
+	struct nf_conn *ct = nf_ct_get(skb, &ctinfo);
+
+	return ct && nf_ct_is_confirmed(ct);
+}
+
+__ipvs_helper void ipvs_helper_skb_orphan(struct sk_buff *skb)
+{
+	skb_orphan(skb);
+}
+
+__ipvs_helper int ipvs_helper_ip_defrag4(struct net *net, struct sk_buff *skb, int where)
+{
+	int err;
+
+	local_bh_disable();
+	err = ip_defrag(net, skb, where == 0 ? IP_DEFRAG_VS_IN :
+				  where == 1 ? IP_DEFRAG_VS_OUT : IP_DEFRAG_VS_FWD);
+	local_bh_enable();
+	if (!err)
+		ip_send_check(ip_hdr(skb));
+	return err;
+}
+
+__ipvs_helper void ipvs_helper_kfree_skb(struct sk_buff *skb)
+{
+	kfree_skb(skb);
+}
+
+__ipvs_helper void ipvs_helper_skb_send4(struct net *net, struct sk_buff *skb)
+{
+	skb_forward_csum(skb);
+	if (skb->dev)
+		skb_clear_tstamp(skb);
+	NF_HOOK(NFPROTO_IPV4, NF_INET_LOCAL_OUT, net, NULL, skb, NULL, skb_dst(skb)->dev, dst_output);
+}
+
+/* ---- routes ---- */
+__ipvs_helper void *ipvs_helper_route_output4(struct net *net, u32 daddr, bool known_nexthop, u32 *saddr)
+{
+	struct flowi4 fl4 = {
+		.daddr = (__force __be32)daddr,
+		.flowi4_flags = known_nexthop ? FLOWI_FLAG_KNOWN_NH : 0,
+	};
+	struct rtable *rt = ip_route_output_key(net, &fl4);
+
+	*saddr = (__force u32)fl4.saddr;
+	return IS_ERR(rt) ? NULL : rt;
+}
+
+__ipvs_helper u32 ipvs_helper_dst_mtu4(const struct dst_entry *dst)
+{
+	return dst4_mtu(dst);
+}
+
+__ipvs_helper u32 ipvs_helper_dst_header_room(const struct dst_entry *dst)
+{
+	return rcu_dereference(dst->dev_rcu)->hard_header_len;
+}
+
+__ipvs_helper bool ipvs_helper_dst_dev_down(const struct dst_entry *dst)
+{
+	const struct net_device *dev = rcu_dereference(dst->dev_rcu);
+
+	return dev && !netif_running(dev);
+}
+
+__ipvs_helper int ipvs_helper_dst_ifindex(const struct dst_entry *dst)
+{
+	const struct net_device *dev = rcu_dereference(dst->dev_rcu);
+
+	return dev ? dev->ifindex : 0;
+}
+
+/* ---- counters ---- */
+/* Rust has plain pointers; the way over a number keeps the compiler from minding. */
+#define PERCPU(p) ((u64 __percpu *)(__force unsigned long)(p))
+
+__ipvs_helper void *ipvs_helper_percpu_alloc(size_t size)
+{
+	return (void *)(__force unsigned long)__alloc_percpu(size, sizeof(u64));
+}
+
+__ipvs_helper void ipvs_helper_percpu_free(void *p)
+{
+	free_percpu((void __percpu *)(__force unsigned long)p);
+}
+
+__ipvs_helper void *ipvs_helper_percpu_ptr(void *p, u32 cpu)
+{
+	return cpu < nr_cpu_ids && cpu_possible(cpu) ? per_cpu_ptr((void __percpu *)(__force unsigned long)p, cpu) : NULL;
+}
+
+__ipvs_helper void ipvs_helper_percpu_inc3(u64 *a, u64 *b, u64 *c)
+{
+	this_cpu_inc(*PERCPU(a));
+	this_cpu_inc(*PERCPU(b));
+	this_cpu_inc(*PERCPU(c));
+}
+
+__ipvs_helper void ipvs_helper_percpu_count3(u64 *a, u64 *b, u64 *c, u32 bytes)
+{
+	this_cpu_inc(PERCPU(a)[0]);
+	this_cpu_add(PERCPU(a)[1], bytes);
+	this_cpu_inc(PERCPU(b)[0]);
+	this_cpu_add(PERCPU(b)[1], bytes);
+	this_cpu_inc(PERCPU(c)[0]);
+	this_cpu_add(PERCPU(c)[1], bytes);
+}
+
+/* ---- locks and work ---- */
+__ipvs_helper void ipvs_helper_spin_lock_init(spinlock_t *lock)
+{
+	spin_lock_init(lock);
+}
+
+__ipvs_helper void ipvs_helper_spin_lock_bh(spinlock_t *lock)
+{
+	spin_lock_bh(lock);
+}
+
+__ipvs_helper void ipvs_helper_spin_unlock_bh(spinlock_t *lock)
+{
+	spin_unlock_bh(lock);
+}
+
+__ipvs_helper void ipvs_helper_delayed_work_init(struct delayed_work *w, void (*fn)(struct work_struct *))
+{
+	INIT_DELAYED_WORK(w, fn);
+}
+
+__ipvs_helper bool ipvs_helper_delayed_work_queue(struct delayed_work *w, unsigned long delay)
+{
+	return queue_delayed_work(system_dfl_long_wq, w, delay);
+}
+
+__ipvs_helper bool ipvs_helper_delayed_work_stop(struct delayed_work *w)
+{
+	return disable_delayed_work_sync(w);
+}
+
+/* ---- namespaces, devices ---- */
+__ipvs_helper void *ipvs_helper_net_generic(const struct net *net, unsigned int id)
+{
+	return net_generic(net, id);
+}
+
+__ipvs_helper struct net_device *ipvs_helper_notifier_dev(void *info)
+{
+	return netdev_notifier_info_to_dev(info);
+}
+
+__ipvs_helper const char *ipvs_helper_dev_name(const struct net_device *dev)
+{
+	return dev->name;
+}
+
+__ipvs_helper int ipvs_helper_dev_ifindex(const struct net_device *dev)
+{
+	return READ_ONCE(dev->ifindex);
+}
+
+__ipvs_helper struct net *ipvs_helper_dev_net(const struct net_device *dev)
+{
+	return dev_net(dev);
+}
+
+/* ---- generic netlink ---- */
+__ipvs_helper struct sk_buff *ipvs_helper_nlmsg_new_default(void)
+{
+	return nlmsg_new(NLMSG_DEFAULT_SIZE, GFP_KERNEL);
+}
+
+__ipvs_helper int ipvs_helper_genlmsg_reply(struct sk_buff *skb, struct genl_info *info)
+{
+	return genlmsg_reply(skb, info);
+}
+
+__ipvs_helper int ipvs_helper_genlmsg_parse_liberal(const struct nlmsghdr *nlh, struct nlattr **attrs, int maxattr,
+						   const struct nla_policy *policy, struct netlink_ext_ack *extack)
+{
+	return nlmsg_parse_deprecated(nlh, GENL_HDRLEN, attrs, maxattr, policy, extack);
+}
+
+__ipvs_helper struct nlattr *ipvs_helper_nla_nest_start(struct sk_buff *skb, int type)
+{
+	return nla_nest_start_noflag(skb, type);
+}
+
+__ipvs_helper void ipvs_helper_nla_nest_end(struct sk_buff *skb, struct nlattr *start)
+{
+	nla_nest_end(skb, start);
+}
+
+__ipvs_helper void ipvs_helper_nla_nest_cancel(struct sk_buff *skb, struct nlattr *start)
+{
+	nla_nest_cancel(skb, start);
+}
+
+/* ---- the rest ---- */
+__ipvs_helper int ipvs_helper_net_ratelimit(void)
+{
+	return net_ratelimit();
+}
+
+__ipvs_helper bool ipvs_helper_port_requires_bind_service(struct net *net, u16 port)
+{
+	return inet_port_requires_bind_service(net, port);
+}
+
+__ipvs_helper bool ipvs_helper_has_ipv6(void)
+{
+	return ipv6_mod_enabled();
+}
+
+__ipvs_helper u32 ipvs_helper_total_ram_bits(void)
+{
+	return order_base_2(totalram_pages()) + PAGE_SHIFT;
+}

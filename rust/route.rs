@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: GPL-2.0
+//! IPv4 routes to where packets are sent.
+//!
+//! C header: [`include/net/route.h`](srctree/include/net/route.h)
+
+use crate::{
+    net::Net,
+    raw,
+    raw::helpers,
+    rcu::{Arc, Object, Rcu},
+    Gfp,
+};
+use core::ptr::NonNull;
+use kernel::prelude::*;
+
+/// A route, and the source address it gives.
+///
+/// Released a grace period after the last reference: packets under way use it without one.
+///
+/// # Invariants
+///
+/// Owns a reference to `rt`.
+pub struct Route {
+    rt: NonNull<raw::rtable>,
+    saddr: u32,
+}
+
+// SAFETY: Routes are shared between CPUs.
+unsafe impl Send for Route {}
+// SAFETY: As above.
+unsafe impl Sync for Route {}
+impl Object for Route {}
+
+impl Route {
+    /// Looks up the way to `daddr` (network order). Any context, RCU or softirqs off.
+    ///
+    /// # Errors
+    ///
+    /// `EHOSTUNREACH` without a route, `ENOMEM`.
+    pub fn lookup(net: &Net, daddr: u32, via_known: bool) -> Result<Arc<Self>> {
+        let mut saddr = 0;
+        // SAFETY: The namespace is valid; `saddr` is only written to.
+        let rt = unsafe { helpers::route_output4(net.as_ptr(), daddr, via_known, &mut saddr) };
+        let rt = NonNull::new(rt.cast::<raw::rtable>()).ok_or(EHOSTUNREACH)?;
+        // INVARIANT: The lookup gave us a reference.
+        Ok(Arc::new(Self { rt, saddr }, Gfp::Atomic)?)
+    }
+
+    #[inline]
+    fn rt(&self) -> &raw::rtable {
+        // SAFETY: By the type's invariant.
+        unsafe { self.rt.as_ref() }
+    }
+
+    #[inline]
+    pub(crate) fn dst(&self) -> *const raw::dst_entry {
+        &raw const self.rt().dst
+    }
+
+    /// Whether it still holds: the same test as `ipv4_dst_check()`, without the call.
+    #[inline]
+    pub fn is_current(&self, net: &Net) -> bool {
+        // SAFETY: By the type's invariant; the field is changed by others at any time.
+        let obsolete = unsafe { (&raw const (*self.dst()).obsolete).read_volatile() };
+        // SAFETY: The namespace is valid; the field is changed by others at any time.
+        let genid = unsafe { (&raw const (*net.as_ptr()).ipv4.rt_genid.counter).read_volatile() };
+        obsolete == FORCE_CHECK && self.rt().rt_genid == genid
+    }
+
+    /// Whether it ends at this host.
+    #[inline]
+    pub fn is_local(&self) -> bool {
+        self.rt().rt_flags & raw::KNET_RTCF_LOCAL != 0
+    }
+
+    /// The source address for packets that this host sends along it, in network order.
+    pub fn saddr(&self) -> u32 {
+        self.saddr
+    }
+
+    /// Longest packet it takes.
+    #[inline]
+    pub fn mtu(&self, _rcu: Rcu<'_>) -> u32 {
+        // SAFETY: By the type's invariant; RCU keeps the device.
+        unsafe { helpers::dst_mtu4(self.dst()) }
+    }
+
+    /// Room the device wants for its link layer header.
+    #[inline]
+    pub fn header_room(&self, _rcu: Rcu<'_>) -> u32 {
+        // SAFETY: By the type's invariant; a route's device is never null, and RCU keeps it.
+        unsafe { helpers::dst_header_room(self.dst()) }
+    }
+
+    /// Whether its device is going down: such a route must not be kept.
+    pub fn is_dev_down(&self, _rcu: Rcu<'_>) -> bool {
+        // SAFETY: By the type's invariant; RCU keeps the device.
+        unsafe { helpers::dst_dev_down(self.dst()) }
+    }
+
+    /// Whether it leads out through the device with this index.
+    pub fn uses_dev(&self, ifindex: i32, _rcu: Rcu<'_>) -> bool {
+        // SAFETY: By the type's invariant; RCU keeps the device.
+        unsafe { helpers::dst_ifindex(self.dst()) == ifindex }
+    }
+}
+
+impl Drop for Route {
+    fn drop(&mut self) {
+        // SAFETY: By the type's invariant the reference is ours.
+        unsafe { raw::dst_release(self.dst().cast_mut()) };
+    }
+}
+
+/// What kind of address this is in a namespace.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum AddrType {
+    /// Some host.
+    Unicast,
+    /// This host.
+    Local,
+    /// Broadcast, multicast or none.
+    Other,
+}
+
+/// What kind of address `addr` (network order) is.
+pub fn addr_type4(net: &Net, addr: u32) -> AddrType {
+    // SAFETY: The namespace is valid.
+    match unsafe { raw::inet_addr_type(net.as_ptr(), addr) } {
+        raw::KNET_RTN_UNICAST => AddrType::Unicast,
+        raw::KNET_RTN_LOCAL => AddrType::Local,
+        _ => AddrType::Other,
+    }
+}
+
+/// `DST_OBSOLETE_FORCE_CHK`: valid as long as the namespace's routes do not change.
+const FORCE_CHECK: c_short = -1;
