@@ -1,0 +1,510 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The way of a packet.
+//!
+//! Stock looks at each packet twice at LOCAL_IN and LOCAL_OUT, for replies and for requests, in two
+//! hooks with nothing between them. Here one hook does both with one lookup.
+//!
+//! C counterpart: net/netfilter/ipvs/ip_vs_core.c
+
+use crate::{
+    ip_vs_conn::{self as conn, ConnRef, Direction, Param},
+    ip_vs_ctl::{find_service, has_real_service},
+    ip_vs_icmp,
+    ip_vs_ns::{NsRef, NsState},
+    ip_vs_proto::{self as proto, header_len, translate, End, Transport},
+    ip_vs_sched,
+    ip_vs_svc::{count_conn, count_in, count_out, Dest, Roster, Service},
+    ip_vs_xmit::{self as xmit, icmp},
+};
+use core::sync::atomic::Ordering;
+use ipvs_logic::{
+    addr::{Addr, Af, Endpoint, Port, Proto, Tuple},
+    flags::{ConnFlags, FwdMethod, SvcFlags},
+    tcp::State,
+};
+use kernel::prelude::*;
+use knet::{
+    hook::{Hook, Point, Spec},
+    rcu::{Rcu, Ref},
+    skb::{DefragUser, Packet, Verdict},
+};
+
+/// What there is to know of an IPv4 header.
+#[derive(Clone, Copy)]
+pub struct Ip4 {
+    /// Where it starts.
+    pub offset: u32,
+    /// Where the transport header starts.
+    pub transport: u32,
+    /// Source address.
+    pub src: Addr,
+    /// Destination address.
+    pub dst: Addr,
+    /// Protocol of the transport header.
+    pub proto: Proto,
+    /// Time to live.
+    pub ttl: u8,
+    /// Must not be split on its way.
+    pub dont_fragment: bool,
+    /// Part of a datagram.
+    pub is_fragment: bool,
+    /// Offset of the part in the datagram is not 0.
+    pub is_later_fragment: bool,
+    /// 4, if all is right.
+    pub version: u8,
+}
+
+impl Ip4 {
+    /// Of the header at `offset`.
+    #[inline]
+    pub fn read(packet: &Packet<'_>, offset: u32) -> Option<Self> {
+        let [vihl, _, _, _, _, _, f0, f1, ttl, proto, _, _, s0, s1, s2, s3, d0, d1, d2, d3] =
+            packet.read::<20>(offset)?;
+        let frag = u16::from_be_bytes([f0, f1]);
+        Some(Self {
+            offset,
+            transport: offset.wrapping_add(u32::from(vihl & 15) << 2),
+            src: Addr::v4(u32::from_ne_bytes([s0, s1, s2, s3])),
+            dst: Addr::v4(u32::from_ne_bytes([d0, d1, d2, d3])),
+            proto: Proto(proto),
+            ttl,
+            dont_fragment: frag & 0x4000 != 0,
+            is_fragment: frag & 0x3fff != 0,
+            is_later_fragment: frag & 0x1fff != 0,
+            version: vihl >> 4,
+        })
+    }
+
+    /// Length, options included.
+    #[inline]
+    pub fn header_len(&self) -> u32 {
+        self.transport.wrapping_sub(self.offset)
+    }
+
+    /// With the ports of a transport header.
+    #[inline]
+    pub fn tuple(&self, t: &Transport) -> Tuple {
+        Tuple {
+            af: Af::Inet,
+            proto: self.proto,
+            src: Endpoint::new(self.src, t.src),
+            dst: Endpoint::new(self.dst, t.dst),
+        }
+    }
+}
+
+/// Who asks for fragments at a hook.
+pub fn defrag_user(point: Point) -> DefragUser {
+    match point {
+        Point::LocalIn => DefragUser::In,
+        Point::Forward => DefragUser::Forward,
+        Point::LocalOut => DefragUser::Out,
+    }
+}
+
+/// To this host: requests, and replies to clients on it.
+struct LocalIn;
+/// Through this host: replies to clients.
+struct Forward;
+/// From this host: requests of clients and replies of servers on it.
+struct LocalOut;
+
+impl Hook<NsState> for LocalIn {
+    fn run<'a>(ns: NsRef<'a>, rcu: Rcu<'a>, packet: Packet<'a>) -> Verdict<'a> {
+        ipv4(ns, rcu, packet, Point::LocalIn)
+    }
+}
+
+impl Hook<NsState> for Forward {
+    fn run<'a>(ns: NsRef<'a>, rcu: Rcu<'a>, packet: Packet<'a>) -> Verdict<'a> {
+        ipv4(ns, rcu, packet, Point::Forward)
+    }
+}
+
+impl Hook<NsState> for LocalOut {
+    fn run<'a>(ns: NsRef<'a>, rcu: Rcu<'a>, packet: Packet<'a>) -> Verdict<'a> {
+        ipv4(ns, rcu, packet, Point::LocalOut)
+    }
+}
+
+/// `NF_IP_PRI_NAT_SRC`, after packet filters.
+const PRI_NAT_SRC: i32 = 100;
+/// `NF_IP_PRI_NAT_DST`.
+const PRI_NAT_DST: i32 = -100;
+
+/// Hooks for IPv4, with the priorities that stock's first hook at each point has.
+pub static HOOKS4: [Spec<NsState>; 3] = [
+    Spec::ipv4::<LocalIn>(Point::LocalIn, PRI_NAT_SRC - 2),
+    Spec::ipv4::<LocalOut>(Point::LocalOut, PRI_NAT_DST + 1),
+    Spec::ipv4::<Forward>(Point::Forward, 99),
+];
+
+fn ipv4<'a>(ns: NsRef<'a>, rcu: Rcu<'a>, mut packet: Packet<'a>, point: Point) -> Verdict<'a> {
+    if packet.is_handled() {
+        return packet.accept();
+    }
+    if point == Point::LocalOut && packet.is_nodefrag_socket() {
+        return packet.accept();
+    }
+    let Some(mut ip) = Ip4::read(&packet, packet.network_offset()) else {
+        return packet.accept();
+    };
+    if ip.proto != Proto::TCP && ip.proto != Proto::UDP {
+        if ip.proto == Proto::ICMP {
+            return ip_vs_icmp::ipv4(ns, rcu, packet, ip, point);
+        }
+        return packet.accept();
+    }
+    if ip.is_fragment {
+        packet = match packet.defrag4(defrag_user(point)) {
+            Ok(p) => p,
+            Err(verdict) => return verdict,
+        };
+        match Ip4::read(&packet, packet.network_offset()) {
+            Some(whole) => ip = whole,
+            None => return packet.accept(),
+        }
+    }
+    let Some(t) = Transport::read(&packet, ip.proto, ip.transport) else {
+        return no_ports(packet, point);
+    };
+    let tuple = ip.tuple(&t);
+    match conn::lookup(ns, rcu, &tuple) {
+        Some((c, Direction::In)) if takes_requests(&packet, point) => {
+            request(ns, rcu, packet, &ip, &t, &tuple, c)
+        }
+        Some((c, Direction::Out)) => reply(ns, rcu, packet, &ip, &t, c, point),
+        Some((_, Direction::In)) => {
+            // Not looked at as a request here; it may be another connection's reply as well.
+            match conn::lookup_to(ns, rcu, &tuple, Direction::Out) {
+                Some(c) => reply(ns, rcu, packet, &ip, &t, c, point),
+                None => unknown(ns, rcu, packet, &ip, &t, &tuple, point),
+            }
+        }
+        None => unknown(ns, rcu, packet, &ip, &t, &tuple, point),
+    }
+}
+
+/// Whether requests are looked at here: not what is only overheard, and not what passes through.
+#[inline]
+fn takes_requests(packet: &Packet<'_>, point: Point) -> bool {
+    match point {
+        Point::LocalIn => packet.is_for_host(),
+        Point::LocalOut => true,
+        Point::Forward => false,
+    }
+}
+
+/// Not even ports: stock drops what it would have to schedule.
+#[cold]
+fn no_ports(packet: Packet<'_>, point: Point) -> Verdict<'_> {
+    if takes_requests(&packet, point) {
+        packet.drop()
+    } else {
+        packet.accept()
+    }
+}
+
+/// From a client, for a connection there is.
+#[inline]
+fn request<'a>(
+    ns: NsRef<'a>,
+    rcu: Rcu<'a>,
+    packet: Packet<'a>,
+    ip: &Ip4,
+    t: &Transport,
+    tuple: &Tuple,
+    c: ConnRef<'a>,
+) -> Verdict<'a> {
+    let opens = t.tcp.is_some_and(|f| f.syn());
+    if opens && is_reopened(ns, c) {
+        return reopen(ns, rcu, packet, ip, t, tuple, c);
+    }
+    if let Some(dest) = &c.value().dest {
+        if !dest.is_available() {
+            return server_gone(ns, rcu, packet, ip, t, tuple, c);
+        }
+    }
+    forward(ns, rcu, packet, ip, t, c)
+}
+
+/// Counts a request, moves the connection on, and sends it to the server.
+#[inline]
+fn forward<'a>(
+    ns: NsRef<'a>,
+    rcu: Rcu<'a>,
+    packet: Packet<'a>,
+    ip: &Ip4,
+    t: &Transport,
+    c: ConnRef<'a>,
+) -> Verdict<'a> {
+    let cv = c.value();
+    let Some(dest) = &cv.dest else {
+        return packet.accept();
+    };
+    count_in(ns.value(), dest, rcu, packet.len());
+    proto::set_state(ns.value(), c, Direction::In, t);
+    cv.count_in();
+    conn::touch(c);
+    match cv.method() {
+        Some(FwdMethod::Masq) => xmit::nat(packet, ip, c, dest, rcu),
+        _ => xmit::local(packet),
+    }
+}
+
+/// Whether the first packet of a new connection came for one that is done.
+#[cold]
+fn is_reopened(ns: NsRef<'_>, c: ConnRef<'_>) -> bool {
+    let sysctl = &ns.value().sysctl;
+    let cv = c.value();
+    if sysctl.expire_nodest_conn.load(Ordering::Relaxed) != 0 {
+        if let Some(dest) = &cv.dest {
+            if dest.weight() == 0 {
+                return true;
+            }
+        }
+    }
+    let mode = sysctl.conn_reuse_mode.load(Ordering::Relaxed);
+    if mode == 0 {
+        return false;
+    }
+    let status = cv.status();
+    match State::from_num(status.state().into()) {
+        Some(State::TimeWait | State::Close) => true,
+        Some(State::FinWait) => mode & 2 != 0 && status.flags().contains(ConnFlags::NOOUTPUT),
+        _ => false,
+    }
+}
+
+/// The old connection makes place for a new one.
+#[cold]
+fn reopen<'a>(
+    ns: NsRef<'a>,
+    rcu: Rcu<'a>,
+    packet: Packet<'a>,
+    ip: &Ip4,
+    t: &Transport,
+    tuple: &Tuple,
+    c: ConnRef<'a>,
+) -> Verdict<'a> {
+    let tracked = packet.is_ct_confirmed();
+    if !tracked {
+        c.value().clear_flags(ConnFlags::NFCT);
+    }
+    conn::expire_now(c);
+    if tracked {
+        // Its entry leads to the old server, and goes with the connection: let the client retry.
+        return packet.drop();
+    }
+    schedule(ns, rcu, packet, ip, t, tuple)
+}
+
+/// The server was removed.
+#[cold]
+fn server_gone<'a>(
+    ns: NsRef<'a>,
+    rcu: Rcu<'a>,
+    packet: Packet<'a>,
+    ip: &Ip4,
+    t: &Transport,
+    tuple: &Tuple,
+    c: ConnRef<'a>,
+) -> Verdict<'a> {
+    if ns.value().sysctl.expire_nodest_conn.load(Ordering::Relaxed) == 0 {
+        return packet.drop();
+    }
+    reopen(ns, rcu, packet, ip, t, tuple, c)
+}
+
+/// From a real server, for a connection there is.
+#[inline]
+fn reply<'a>(
+    ns: NsRef<'a>,
+    rcu: Rcu<'a>,
+    mut packet: Packet<'a>,
+    ip: &Ip4,
+    t: &Transport,
+    c: ConnRef<'a>,
+    point: Point,
+) -> Verdict<'a> {
+    let cv = c.value();
+    let header_end = ip.transport.saturating_add(header_len(cv.proto));
+    if packet.make_writable(header_end, 0).is_err() {
+        conn::touch(c);
+        return packet.free();
+    }
+    translate(
+        &mut packet,
+        cv.proto,
+        ip.transport,
+        End::Src,
+        &cv.real,
+        &cv.virt,
+        cv.client.addr.v4_be(),
+    );
+    ip.set_addr(&mut packet, End::Src, cv.virt.addr.v4_be());
+    if point != Point::LocalIn
+        && ns.value().sysctl.snat_reroute.load(Ordering::Relaxed) != 0
+        && packet.reroute().is_err()
+    {
+        conn::touch(c);
+        return packet.free();
+    }
+    if let Some(dest) = &cv.dest {
+        count_out(ns.value(), dest, rcu, packet.len());
+    }
+    proto::set_state(ns.value(), c, Direction::Out, t);
+    packet.set_handled();
+    packet.untrack();
+    conn::touch(c);
+    packet.accept()
+}
+
+/// For no connection there is.
+#[inline]
+fn unknown<'a>(
+    ns: NsRef<'a>,
+    rcu: Rcu<'a>,
+    packet: Packet<'a>,
+    ip: &Ip4,
+    t: &Transport,
+    tuple: &Tuple,
+    point: Point,
+) -> Verdict<'a> {
+    if ns.value().sysctl.nat_icmp_send.load(Ordering::Relaxed) != 0 && is_stray(ns, rcu, tuple, t) {
+        packet.send_icmp4(icmp::DEST_UNREACH, icmp::PORT_UNREACH, 0);
+        return packet.drop();
+    }
+    if takes_requests(&packet, point) {
+        schedule(ns, rcu, packet, ip, t, tuple)
+    } else {
+        packet.accept()
+    }
+}
+
+/// Whether a real server sends this for a connection that is gone.
+#[cold]
+fn is_stray<'a>(ns: NsRef<'a>, rcu: Rcu<'a>, tuple: &Tuple, t: &Transport) -> bool {
+    !t.tcp.is_some_and(|f| f.rst()) && has_real_service(ns, rcu, tuple)
+}
+
+/// Finds a server for a new connection and sends the packet there.
+#[inline]
+fn schedule<'a>(
+    ns: NsRef<'a>,
+    rcu: Rcu<'a>,
+    packet: Packet<'a>,
+    ip: &Ip4,
+    t: &Transport,
+    tuple: &Tuple,
+) -> Verdict<'a> {
+    if !t.whole {
+        return packet.drop();
+    }
+    if let Some(f) = t.tcp {
+        let sloppy = ns.value().sysctl.sloppy_tcp.load(Ordering::Relaxed) != 0;
+        if f.rst() || !(f.syn() || sloppy) {
+            return packet.accept();
+        }
+    }
+    let Some(svc) = find_service(ns, rcu, packet.net(), packet.mark(), tuple) else {
+        return packet.accept();
+    };
+    if t.src == Port::FTP_DATA {
+        // Active FTP: the server's own connection to the client.
+        return packet.accept();
+    }
+    if packet.is_from_local() && is_reply_of_local_server(ns, rcu, tuple) {
+        return packet.accept();
+    }
+    match new_conn(ns, rcu, &packet, svc, tuple) {
+        NewConn::Made(c) => {
+            let verdict = forward(ns, rcu, packet, ip, t, c);
+            conn::start(c);
+            verdict
+        }
+        NewConn::NoServer => no_server(packet, svc, t),
+        NewConn::Failed => packet.drop(),
+    }
+}
+
+/// Whether the opposite direction is a client's: then this is from its server on this host.
+#[cold]
+fn is_reply_of_local_server(ns: NsRef<'_>, rcu: Rcu<'_>, tuple: &Tuple) -> bool {
+    conn::lookup_to(ns, rcu, &tuple.swapped(), Direction::In).is_some()
+}
+
+/// What became of a new connection.
+enum NewConn<'a> {
+    /// It exists. Its timer is not running yet.
+    Made(ConnRef<'a>),
+    /// No server wants it.
+    NoServer,
+    /// Too many connections, or no memory.
+    Failed,
+}
+
+fn new_conn<'a>(
+    ns: NsRef<'a>,
+    rcu: Rcu<'a>,
+    packet: &Packet<'a>,
+    svc: Ref<'a, Service>,
+    tuple: &Tuple,
+) -> NewConn<'a> {
+    let sv = svc.value();
+    if !sv.is_fwmark() && tuple.dst.port != sv.key.port {
+        if sv.key.port.is_zero() {
+            pr_err!(
+                "Schedule: port zero only supported in persistent services, check your ipvs \
+                 configuration\n"
+            );
+        }
+        return NewConn::NoServer;
+    }
+    let chosen: Option<Ref<'a, Dest>> = sv
+        .roster
+        .load(rcu)
+        .and_then(|roster| Roster::choose(roster, tuple));
+    let Some(dest) = chosen else {
+        ip_vs_sched::complain(sv, "no destination available");
+        return NewConn::NoServer;
+    };
+    let dv = dest.value();
+    let one_packet = sv.flags().contains(SvcFlags::ONEPACKET) && tuple.proto == Proto::UDP;
+    let param = Param {
+        tuple,
+        real_af: dv.af,
+        real: Endpoint::new(
+            dv.addr,
+            if dv.port.is_zero() {
+                tuple.dst.port
+            } else {
+                dv.port
+            },
+        ),
+        flags: if one_packet {
+            ConnFlags::ONE_PACKET
+        } else {
+            ConnFlags::NONE
+        },
+        fwmark: packet.mark(),
+    };
+    match conn::create(ns, rcu, &param, Some(dest)) {
+        Some(c) => {
+            count_conn(ns.value(), dv, sv);
+            NewConn::Made(c)
+        }
+        None => NewConn::Failed,
+    }
+}
+
+/// No server wants it: tell the client.
+#[cold]
+fn no_server<'a>(packet: Packet<'a>, svc: Ref<'_, Service>, t: &Transport) -> Verdict<'a> {
+    // An FTP service is asked about every port of its address; others may own them.
+    if svc.value().key.port == Port::FTP && t.dst != Port::FTP {
+        return packet.accept();
+    }
+    packet.send_icmp4(icmp::DEST_UNREACH, icmp::PORT_UNREACH, 0);
+    packet.drop()
+}

@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Configuration: services and real servers come, change and go.
+//!
+//! All of it under the `control` mutex of the namespace. What packets see is published by RCU: the
+//! service table, and for each service a roster that is replaced as a whole.
+//!
+//! C counterpart: net/netfilter/ipvs/ip_vs_ctl.c
+
+use crate::{
+    ip_vs_ns::{Ns, NsArc, NsRef},
+    ip_vs_svc::Service,
+};
+use core::sync::atomic::{AtomicI32, Ordering};
+use ipvs_logic::{
+    addr::{service_hash, Addr, Af, Port, Proto, Tuple},
+    ctl::{CtlError, ServiceKey},
+    timeouts::{TimeoutId, TimeoutUser},
+};
+use kernel::prelude::*;
+use knet::{
+    module::ModuleRef,
+    net::Net,
+    rcu::{Rcu, Ref},
+    table::Shape,
+    timed::HZ,
+};
+
+mod dest;
+mod service;
+
+pub use dest::{add_dest, clear_trash, del_dest, edit_dest, forget_device, trash_work};
+pub use service::{
+    add_service, clear, del_service, edit_service, flush, get_service, svc_resize_work, zero,
+};
+
+/// What only configuration changes.
+pub struct Control {
+    trash: KVec<dest::Trashed>,
+    /// Keep ip_vs.ko loaded: one a service.
+    holds: KVec<ModuleRef>,
+}
+
+/// Size of the table of real servers.
+pub const REAL_SERVERS_SHAPE: Shape = Shape {
+    bits: 4,
+    lfactor: 0,
+    grow_above: i32::MAX,
+};
+
+impl Default for Control {
+    /// Nothing configured.
+    fn default() -> Self {
+        Self {
+            trash: KVec::new(),
+            holds: KVec::new(),
+        }
+    }
+}
+
+/// The kernel's error for one of ours.
+pub fn errno(e: CtlError) -> Error {
+    Error::from_errno(-e.errno())
+}
+
+/// The service with exactly this key.
+#[inline]
+pub fn find_exact<'g>(ns: NsRef<'g>, rcu: Rcu<'g>, key: &ServiceKey) -> Option<Ref<'g, Service>> {
+    let hash = key.hash(&ns.value().svc_key);
+    let (svc, _) = ns
+        .value()
+        .services
+        .find(rcu, hash, |s, _| s.key.same(key))?;
+    Some(svc)
+}
+
+fn any(n: &AtomicI32) -> bool {
+    n.load(Ordering::Relaxed) != 0
+}
+
+/// The service a request is for.
+#[inline]
+pub fn find_service<'g>(
+    ns: NsRef<'g>,
+    rcu: Rcu<'g>,
+    net: &Net,
+    fwmark: u32,
+    t: &Tuple,
+) -> Option<Ref<'g, Service>> {
+    let (af, counts) = (t.af, &ns.value().counts);
+    if fwmark != 0 && any(counts.fwmark.of(af)) {
+        let svc = find_exact(ns, rcu, &ServiceKey::by_fwmark(af, fwmark));
+        if svc.is_some() {
+            return svc;
+        }
+    }
+    if !any(counts.addr.of(af)) {
+        return None;
+    }
+    let at = |port| {
+        let key = ServiceKey::by_addr(af, t.proto, t.dst.addr, port);
+        find_exact(ns, rcu, &key)
+    };
+    let port = t.dst.port;
+    at(port)
+        .or_else(|| {
+            let ftp = t.proto == Proto::TCP
+                && any(counts.ftp.of(af))
+                && (port == Port::FTP_DATA || !net.is_privileged_port(port.host()));
+            ftp.then(|| at(Port::FTP)).flatten()
+        })
+        .or_else(|| {
+            any(counts.any_port.of(af))
+                .then(|| at(Port::ZERO))
+                .flatten()
+        })
+}
+
+/// Whether a real server answers with this source.
+pub fn has_real_service<'g>(ns: NsRef<'g>, rcu: Rcu<'g>, t: &Tuple) -> bool {
+    let (addr, port) = (t.src.addr, t.src.port);
+    let hash = real_server_hash(ns.value(), t.af, &addr, port);
+    let found = ns.value().real_servers.find(rcu, hash, |d, _| {
+        d.af == t.af
+            && d.addr == addr
+            && d.port == port
+            && (d.service.proto == t.proto.into() || d.service.is_fwmark())
+            && d.conn_flags().is_masq()
+    });
+    found.is_some()
+}
+
+fn real_server_hash(ns: &Ns, af: Af, addr: &Addr, port: Port) -> u32 {
+    service_hash(&ns.svc_key, af, 0u16, addr, port)
+}
+
+/// Timeouts that `ipvsadm --set` knows, in seconds.
+pub fn timeouts(ns: &Ns) -> TimeoutUser {
+    let secs = |id| i32::try_from(ns.timeouts.get(id) / HZ).unwrap_or(i32::MAX);
+    TimeoutUser {
+        tcp: secs(TimeoutId::Established),
+        tcp_fin: secs(TimeoutId::FinWait),
+        udp: secs(TimeoutId::Udp),
+    }
+}
+
+/// Changes timeouts; 0 leaves one as it is.
+///
+/// # Errors
+///
+/// `EINVAL` for what is negative or too large; nothing is changed then.
+pub fn set_timeouts(ns: &NsArc, user: &TimeoutUser) -> Result {
+    let _control = ns.control.lock();
+    for (id, jiffies) in user.validate(HZ).map_err(errno)? {
+        if let Some(j) = jiffies {
+            ns.timeouts.set(id, j);
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,322 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Services come, change and go.
+//!
+//! C counterpart: net/netfilter/ipvs/ip_vs_ctl.c
+
+use super::{
+    dest::{copy_dests, unlink_dest},
+    errno, find_exact, Control,
+};
+use crate::{
+    ip_vs_conn,
+    ip_vs_core::HOOKS4,
+    ip_vs_ns::{work, Ns, NsArc, NsState},
+    ip_vs_sched::{hold_ip_vs, Bound},
+    ip_vs_svc::{Roster, Service},
+};
+use core::sync::atomic::{AtomicI32, Ordering};
+use ipvs_logic::{
+    addr::{Af, Proto},
+    ctl::{merge_flags, ServiceConf, ServiceKey},
+    flags::SvcFlags,
+    table::Limits,
+};
+use kernel::prelude::*;
+use knet::{
+    module,
+    rcu::{self, Arc},
+    table::Shape,
+    timed::HZ,
+    Gfp,
+};
+
+/// What is not there yet says so.
+fn check_supported(key: &ServiceKey, conf: &ServiceConf) -> Result {
+    if key.af != Af::Inet {
+        pr_err!("IPv6 services are not supported yet\n");
+        return Err(EAFNOSUPPORT);
+    }
+    if !key.is_fwmark() && key.proto == Proto::SCTP.into() {
+        pr_err!("SCTP services are not supported yet\n");
+        return Err(EOPNOTSUPP);
+    }
+    if conf
+        .flags
+        .intersects(SvcFlags::PERSISTENT | SvcFlags::ONEPACKET)
+        || key.is_fwmark()
+    {
+        pr_err!("persistent, one-packet and firewall-mark services are not supported yet\n");
+        return Err(EOPNOTSUPP);
+    }
+    Ok(())
+}
+
+/// Persistence engines have modules of their own.
+fn check_pe(conf: &ServiceConf) -> Result {
+    if conf.pe.is_empty() {
+        return Ok(());
+    }
+    let _ = module::request("ip_vs_pe_", conf.pe.as_bytes());
+    let name = conf.pe.as_str().unwrap_or("?");
+    pr_info!("persistence engine module ip_vs_pe_{} not found\n", name);
+    Err(ENOENT)
+}
+
+fn count_service(ns: &Ns, key: &ServiceKey, by: i32) {
+    let c = &ns.counts;
+    let add = |n: &AtomicI32| {
+        n.fetch_add(by, Ordering::Relaxed);
+    };
+    add(c.all.of(key.af));
+    if key.is_fwmark() {
+        add(c.fwmark.of(key.af));
+    } else {
+        add(c.addr.of(key.af));
+    }
+    if key.is_ftp() {
+        add(c.ftp.of(key.af));
+    } else if key.is_catch_all() {
+        add(c.any_port.of(key.af));
+    }
+}
+
+/// Adds a service. Of the flags in `conf` those in `mask` count.
+///
+/// # Errors
+///
+/// `EEXIST`; `ENOENT` without its scheduler or persistence engine; `ENOPROTOOPT` when the module is
+/// being unloaded; `ENOMEM`.
+pub fn add_service(ns: &NsArc, key: &ServiceKey, conf: &ServiceConf, mask: SvcFlags) -> Result {
+    let mut control = ns.control.lock();
+    if exists(ns, key) {
+        return Err(EEXIST);
+    }
+    let hold = hold_ip_vs().ok_or(ENOPROTOOPT)?;
+    let conf = &ServiceConf {
+        flags: merge_flags(None, conf.flags, mask),
+        ..*conf
+    };
+    // Scheduler and module: dropped in this order.
+    let bound = Bound::by_name(conf.sched.as_bytes(), &[])?;
+    check_pe(conf)?;
+    conf.validate(key.af).map_err(errno)?;
+    check_supported(key, conf)?;
+    prepare_services(ns)?;
+    ip_vs_conn::prepare_table(ns)?;
+    let svc = Arc::pin_init(Service::new(*key)?, Gfp::Kernel)?;
+    let (sched, module) = bound.unzip();
+    // From here on the service drops them in the right order.
+    *svc.sched_module.lock() = module;
+    let roster = Roster {
+        dests: KVec::new(),
+        sched,
+    };
+    svc.roster.swap(Some(Arc::new(roster, Gfp::Kernel)?));
+    configure_service(&svc, conf);
+    control.holds.reserve(1, GFP_KERNEL)?;
+    ns.hooks4.register(ns, &HOOKS4)?;
+    control.holds.push(hold, GFP_KERNEL)?;
+    let hash = key.hash(&ns.svc_key);
+    let guard = rcu::read_lock();
+    let added = ns.services.insert(guard.rcu(), svc, [Some(hash), None]);
+    if added.is_none() {
+        // Cannot be: the table has buckets.
+        control.holds.pop();
+        drop(guard);
+        services_gone(ns);
+        return Err(ENOMEM);
+    }
+    count_service(ns, key, 1);
+    if ns.services.wants_to_grow() {
+        NsState::queue(ns.as_ref(), work::SVC_RESIZE, 1);
+    }
+    Ok(())
+}
+
+fn configure_service(svc: &Service, conf: &ServiceConf) {
+    svc.set_flags(conf.effective_flags());
+    let timeout = conf.timeout_jiffies(HZ);
+    svc.timeout.store(timeout, Ordering::Relaxed);
+    svc.netmask.store(conf.netmask, Ordering::Relaxed);
+}
+
+fn exists(ns: &NsArc, key: &ServiceKey) -> bool {
+    get_service(ns, key).is_some()
+}
+
+/// A reference to a service.
+pub fn get_service(ns: &NsArc, key: &ServiceKey) -> Option<Arc<Service>> {
+    let guard = rcu::read_lock();
+    find_exact(ns.as_ref(), guard.rcu(), key)?.get()
+}
+
+/// Changes a service. Of the flags in `conf` those in `mask` count.
+///
+/// # Errors
+///
+/// `ESRCH`; `ENOENT` without its scheduler or persistence engine; `ENOMEM`. Nothing is changed then.
+pub fn edit_service(ns: &NsArc, key: &ServiceKey, conf: &ServiceConf, mask: SvcFlags) -> Result {
+    let _control = ns.control.lock();
+    let svc = get_service(ns, key).ok_or(ESRCH)?;
+    let conf = &ServiceConf {
+        flags: merge_flags(Some(svc.flags()), conf.flags, mask),
+        ..*conf
+    };
+    let roster = svc.roster.get().ok_or(ESRCH)?;
+    let old = roster.sched.as_ref().map(|s| s.name().to_bytes());
+    let same = old.unwrap_or(b"none") == conf.sched.as_bytes();
+    let sched = if same {
+        None
+    } else {
+        Some(Bound::by_name(conf.sched.as_bytes(), &roster.dests)?.unzip())
+    };
+    check_pe(conf)?;
+    conf.validate(key.af).map_err(errno)?;
+    check_supported(key, conf)?;
+    let dests = copy_dests(&roster.dests, None, None)?;
+    if let Some((sched, module)) = sched {
+        let new = Arc::new(Roster { dests, sched }, Gfp::Kernel)?;
+        drop(roster);
+        svc.roster.swap(Some(new));
+        // The old scheduler's module may go once no roster has the scheduler.
+        let old = core::mem::replace(&mut *svc.sched_module.lock(), module);
+        drop(old);
+    }
+    configure_service(&svc, conf);
+    Ok(())
+}
+
+/// Deletes a service and its real servers.
+///
+/// # Errors
+///
+/// `ESRCH`.
+pub fn del_service(ns: &NsArc, key: &ServiceKey) -> Result {
+    let mut control = ns.control.lock();
+    let svc = get_service(ns, key).ok_or(ESRCH)?;
+    unlink_service(ns, &mut control, &svc);
+    services_gone(ns);
+    Ok(())
+}
+
+fn unlink_service(ns: &NsArc, control: &mut Control, svc: &Arc<Service>) {
+    if ns.services.remove(svc.as_ref()).is_none() {
+        return;
+    }
+    count_service(ns, &svc.key, -1);
+    control.holds.pop();
+    if let Some(roster) = svc.roster.swap(None) {
+        for dest in &roster.dests {
+            unlink_dest(ns, control, dest.arc());
+        }
+    }
+    let module = svc.sched_module.lock().take();
+    drop(module);
+}
+
+/// After services went: without any, packets need not be looked at.
+fn services_gone(ns: &NsArc) {
+    if ns.num_services() == 0 {
+        ns.hooks4.unregister();
+        ns.services.clear_buckets();
+    } else {
+        NsState::queue(ns.as_ref(), work::SVC_RESIZE, 1);
+    }
+}
+
+/// Deletes all services.
+pub fn flush(ns: &NsArc) {
+    let mut control = ns.control.lock();
+    flush_locked(ns, &mut control);
+}
+
+fn flush_locked(ns: &NsArc, control: &mut Control) {
+    // No resize meanwhile, so what was passed stays empty.
+    let _resize = ns.svc_resize.lock();
+    let mut cursor = Some(0);
+    while let Some(svc) = next_service(ns, &mut cursor) {
+        unlink_service(ns, control, &svc);
+    }
+    services_gone(ns);
+}
+
+/// Some service at the cursor, or after it: to take one after the other out.
+fn next_service(ns: &NsArc, cursor: &mut Option<u64>) -> Option<Arc<Service>> {
+    let guard = rcu::read_lock();
+    while let Some(at) = *cursor {
+        let mut found = None;
+        let next = ns.services.walk(guard.rcu(), at, |svc, _| {
+            if found.is_none() {
+                found = svc.get();
+            }
+        });
+        if found.is_some() {
+            return found;
+        }
+        *cursor = next;
+    }
+    None
+}
+
+/// The namespace goes: nothing stays configured. Connections are to be ended after this.
+pub fn clear(ns: &NsArc) {
+    let mut control = ns.control.lock();
+    flush_locked(ns, &mut control);
+}
+
+/// Sets counters of a service and its servers to 0; of all without a key.
+///
+/// # Errors
+///
+/// `ESRCH`.
+pub fn zero(ns: &NsArc, key: Option<&ServiceKey>) -> Result {
+    let _control = ns.control.lock();
+    match key {
+        Some(key) => zero_service(&*get_service(ns, key).ok_or(ESRCH)?),
+        None => {
+            ns.services.for_each(0, |svc, _| zero_service(&svc));
+            ns.stats.zero();
+        }
+    }
+    Ok(())
+}
+
+fn zero_service(svc: &Service) {
+    if let Some(roster) = svc.roster.get() {
+        for dest in &roster.dests {
+            dest.stats.zero();
+        }
+    }
+    svc.stats.zero();
+}
+
+fn services_shape(ns: &NsArc, now: Option<Shape>) -> Shape {
+    let lfactor = ns.sysctl.svc_lfactor.load(Ordering::Relaxed);
+    ip_vs_conn::shape_of(Limits::SERVICES, now, ns.num_services(), lfactor)
+}
+
+fn shape_now(ns: &NsArc) -> Option<Shape> {
+    let guard = rcu::read_lock();
+    ns.services.shape(guard.rcu())
+}
+
+/// Gives the service table its first buckets.
+fn prepare_services(ns: &NsArc) -> Result {
+    if shape_now(ns).is_none() {
+        ns.services.resize(services_shape(ns, None))?;
+    }
+    Ok(())
+}
+
+/// Makes the service table larger or smaller if it is time.
+pub fn svc_resize_work(ns: &NsArc) {
+    let _control = ns.control.lock();
+    let _resize = ns.svc_resize.lock();
+    let now = shape_now(ns);
+    if now.is_none() {
+        return;
+    }
+    if ns.services.resize(services_shape(ns, now)).is_err() {
+        NsState::queue(ns.as_ref(), work::SVC_RESIZE, 1);
+    }
+}

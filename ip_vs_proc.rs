@@ -1,0 +1,188 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Files in /proc/net.
+//!
+//! C counterparts: net/netfilter/ipvs/ip_vs_ctl.c, ip_vs_conn.c
+
+use crate::{
+    ip_vs_conn::{ConnRef, Direction},
+    ip_vs_ns::{Namespaces, NsArc, NsState},
+    ip_vs_svc::{Dest, Service},
+};
+use core::{fmt, sync::atomic::Ordering};
+use ipvs_logic::{
+    addr::Endpoint,
+    procfmt::{self, ConnLine, DestLine, ServiceLine},
+    stats::{Rates, Stats},
+};
+use kernel::prelude::*;
+use knet::{
+    net::Net,
+    percpu::nr_cpu_ids,
+    rcu::Rcu,
+    seq::{File, Show, Walk, Writer},
+    timed::{jiffies, HZ},
+};
+
+/// The files of a namespace.
+pub struct Files<'n> {
+    _files: [File<'n>; 5],
+}
+
+impl<'n> Files<'n> {
+    /// Makes them.
+    pub fn new(net: &'n Net) -> Result<Self> {
+        Ok(Self {
+            _files: [
+                File::walk::<Info>(net, c"ip_vs", 0)?,
+                File::single::<StatsFile>(net, c"ip_vs_stats", 0)?,
+                File::single::<PerCpuFile>(net, c"ip_vs_stats_percpu", 0)?,
+                File::walk::<Conns>(net, c"ip_vs_conn", 0)?,
+                File::walk::<ConnsSync>(net, c"ip_vs_conn_sync", 0)?,
+            ],
+        })
+    }
+}
+
+/// Writing to a file never fails: what does not fit is written again.
+fn written(_: fmt::Result) {}
+
+/// Services and real servers.
+struct Info;
+
+impl Walk for Info {
+    type Ns = Namespaces;
+
+    fn header(ns: &NsState, _rcu: Rcu<'_>, out: &mut Writer<'_>) {
+        written(procfmt::info_header(out, ns.conn_tab_size()));
+    }
+
+    fn step(ns: &NsState, rcu: Rcu<'_>, cursor: u64, out: &mut Writer<'_>) -> Option<u64> {
+        ns.services
+            .walk(rcu, cursor, |svc, _| show_service(svc.value(), rcu, out))
+    }
+}
+
+fn show_service(svc: &Service, rcu: Rcu<'_>, out: &mut Writer<'_>) {
+    let roster = svc.roster.load(rcu);
+    let sched = roster.and_then(|r| r.value().sched.as_ref());
+    let line = ServiceLine {
+        key: &svc.key,
+        sched: sched.and_then(|s| s.name().to_str().ok()).unwrap_or("none"),
+        flags: svc.flags(),
+        timeout: svc.timeout.load(Ordering::Relaxed),
+        netmask: svc.netmask.load(Ordering::Relaxed),
+    };
+    written(procfmt::service_line(out, &line));
+    let dests = roster.map_or(&[][..], |r| &r.value().dests);
+    dests.iter().for_each(|d| show_dest(d, out));
+}
+
+fn show_dest(dest: &Dest, out: &mut Writer<'_>) {
+    let line = DestLine {
+        af: dest.af,
+        end: Endpoint::new(dest.addr, dest.port),
+        flags: dest.conn_flags(),
+        weight: dest.weight(),
+        active: dest.active(),
+        total: dest.total(),
+    };
+    written(procfmt::dest_line(out, &line));
+}
+
+fn total(ns: &NsState) -> Stats {
+    Stats {
+        counters: ns.stats.totals(),
+        rates: Rates::default(),
+    }
+}
+
+/// Packets of all services.
+struct StatsFile;
+
+impl Show for StatsFile {
+    type Ns = Namespaces;
+
+    fn show(ns: &NsArc, _net: &Net, out: &mut Writer<'_>) -> Result {
+        written(procfmt::stats_file(out, &total(ns)));
+        Ok(())
+    }
+}
+
+/// Packets by CPU.
+struct PerCpuFile;
+
+impl Show for PerCpuFile {
+    type Ns = Namespaces;
+
+    fn show(ns: &NsArc, _net: &Net, out: &mut Writer<'_>) -> Result {
+        written(procfmt::percpu_header(out));
+        for cpu in 0..nr_cpu_ids() {
+            if let Some(counters) = ns.stats.of_cpu(cpu) {
+                written(procfmt::percpu_line(out, cpu, &counters));
+            }
+        }
+        written(procfmt::percpu_total(out, &total(ns)));
+        Ok(())
+    }
+}
+
+fn conn_line(conn: ConnRef<'_>) -> ConnLine<'_> {
+    let c = conn.value();
+    ConnLine {
+        af: c.af,
+        daf: c.real_af,
+        proto: c.proto,
+        client: c.client,
+        virt: c.virt,
+        dest: c.real,
+        state: c.state_name(),
+        expires: procfmt::expires_secs(conn.deadline().wrapping_sub(jiffies()) as i64, HZ),
+    }
+}
+
+fn walk_conns(
+    ns: &NsState,
+    rcu: Rcu<'_>,
+    cursor: u64,
+    mut show: impl FnMut(ConnRef<'_>),
+) -> Option<u64> {
+    ns.conns.walk(rcu, cursor, |conn, link| {
+        if link == Direction::In as usize {
+            show(conn);
+        }
+    })
+}
+
+/// Connections.
+struct Conns;
+
+impl Walk for Conns {
+    type Ns = Namespaces;
+
+    fn header(_ns: &NsState, _rcu: Rcu<'_>, out: &mut Writer<'_>) {
+        written(procfmt::conn_header(out));
+    }
+
+    fn step(ns: &NsState, rcu: Rcu<'_>, cursor: u64, out: &mut Writer<'_>) -> Option<u64> {
+        walk_conns(ns, rcu, cursor, |c| {
+            written(procfmt::conn_line(out, &conn_line(c), None))
+        })
+    }
+}
+
+/// Connections, and where they come from.
+struct ConnsSync;
+
+impl Walk for ConnsSync {
+    type Ns = Namespaces;
+
+    fn header(_ns: &NsState, _rcu: Rcu<'_>, out: &mut Writer<'_>) {
+        written(procfmt::conn_sync_header(out));
+    }
+
+    fn step(ns: &NsState, rcu: Rcu<'_>, cursor: u64, out: &mut Writer<'_>) -> Option<u64> {
+        walk_conns(ns, rcu, cursor, |c| {
+            written(procfmt::conn_sync_line(out, &conn_line(c), c.flags()))
+        })
+    }
+}

@@ -1,0 +1,338 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Schedulers: which real server gets a new connection.
+//!
+//! A scheduler is a type with the [`Scheduler`] trait, made known by a [`Registration`] in a module
+//! of its own, whose name is `ip_vs_` and the scheduler's. Each service has a value of it. The
+//! module stays loaded until the last of these is dropped.
+//!
+//! C counterpart: net/netfilter/ipvs/ip_vs_sched.c
+
+use crate::ip_vs_svc::{Dest, Service};
+use core::ops::Deref;
+use ipvs_logic::{
+    addr::{self, Tuple},
+    sched::DestView,
+};
+use kernel::{new_mutex, prelude::*, sync::Mutex};
+use knet::{
+    module::{self, ModuleRef},
+    rcu::{Arc, Object, Ref, Slot},
+    Gfp,
+};
+
+/// A real server in the list that a scheduler chooses from.
+#[repr(transparent)]
+#[derive(Clone)]
+pub struct DestRef(Arc<Dest>);
+
+impl DestRef {
+    pub(crate) fn new(dest: Arc<Dest>) -> Self {
+        Self(dest)
+    }
+
+    pub(crate) fn arc(&self) -> &Arc<Dest> {
+        &self.0
+    }
+}
+
+impl Deref for DestRef {
+    type Target = Dest;
+    #[inline]
+    fn deref(&self) -> &Dest {
+        &self.0
+    }
+}
+
+impl DestView for DestRef {
+    #[inline]
+    fn weight(&self) -> i32 {
+        self.0.weight()
+    }
+    #[inline]
+    fn overloaded(&self) -> bool {
+        self.0.is_overloaded()
+    }
+    #[inline]
+    fn active(&self) -> i32 {
+        self.0.active()
+    }
+    #[inline]
+    fn total(&self) -> i32 {
+        self.0.total()
+    }
+}
+
+/// How to choose, with what it remembers of one service.
+///
+/// Lists of servers have the newest first.
+pub trait Scheduler: Sized + Send + Sync + 'static {
+    /// Name, as `ipvsadm -s` takes it.
+    const NAME: &'static CStr;
+
+    /// For a service that has these servers. May sleep.
+    fn new(dests: &[DestRef]) -> Result<Self>;
+
+    /// The server for a new connection whose first packet is `packet`. Softirq, under RCU.
+    fn schedule<'a>(&self, dests: &'a [DestRef], packet: &Tuple) -> Option<&'a DestRef>;
+
+    /// A server was put first in the list. Not called concurrently with the ones below.
+    fn dest_added(&self, _dests: &[DestRef]) {}
+
+    /// The server at `index` was taken out of the list.
+    fn dest_removed(&self, _dests: &[DestRef], _index: usize) {}
+
+    /// Weight, thresholds or flags of a server were changed.
+    fn dest_changed(&self, _dests: &[DestRef]) {}
+}
+
+/// [`Scheduler`] without the type.
+trait DynScheduler: Send + Sync {
+    fn schedule<'a>(&self, dests: &'a [DestRef], packet: &Tuple) -> Option<&'a DestRef>;
+    fn dest_added(&self, dests: &[DestRef]);
+    fn dest_removed(&self, dests: &[DestRef], index: usize);
+    fn dest_changed(&self, dests: &[DestRef]);
+}
+
+impl<T: Scheduler> DynScheduler for T {
+    fn schedule<'a>(&self, dests: &'a [DestRef], packet: &Tuple) -> Option<&'a DestRef> {
+        T::schedule(self, dests, packet)
+    }
+    fn dest_added(&self, dests: &[DestRef]) {
+        T::dest_added(self, dests)
+    }
+    fn dest_removed(&self, dests: &[DestRef], index: usize) {
+        T::dest_removed(self, dests, index)
+    }
+    fn dest_changed(&self, dests: &[DestRef]) {
+        T::dest_changed(self, dests)
+    }
+}
+
+/// A scheduler that was made known.
+#[derive(Clone, Copy)]
+struct Entry {
+    name: &'static CStr,
+    module: &'static ThisModule,
+    make: fn(&[DestRef]) -> Result<KBox<dyn DynScheduler>>,
+}
+
+/// The schedulers there are, while ip_vs.ko is loaded.
+#[pin_data]
+pub struct Registry {
+    #[pin]
+    entries: Mutex<KVec<Entry>>,
+    /// ip_vs.ko.
+    module: &'static ThisModule,
+}
+
+impl Object for Registry {}
+
+static REGISTRY: Slot<Registry> = Slot::empty();
+
+/// Schedulers can be registered as long as this exists.
+pub struct Open(());
+
+impl Open {
+    /// Called when ip_vs.ko is loaded.
+    pub fn new(module: &'static ThisModule) -> Result<Self> {
+        let registry = Arc::pin_init(
+            try_pin_init!(Registry {
+                entries <- new_mutex!(KVec::new(), "ipvs->schedulers"),
+                module,
+            }),
+            Gfp::Kernel,
+        )?;
+        REGISTRY.swap(Some(registry));
+        Ok(Self(()))
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        REGISTRY.swap(None);
+    }
+}
+
+/// A reference that keeps ip_vs.ko loaded; `None` when it is being unloaded.
+pub fn hold_ip_vs() -> Option<ModuleRef> {
+    ModuleRef::get(REGISTRY.get()?.module)
+}
+
+/// A scheduler is known until this is dropped. For the `init` of its module.
+pub struct Registration {
+    name: &'static CStr,
+    _ip_vs: ModuleRef,
+}
+
+impl Registration {
+    /// Makes `T`, which is in `module`, known.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` if the name is taken.
+    pub fn new<T: Scheduler>(module: &'static ThisModule) -> Result<Self> {
+        fn make<T: Scheduler>(dests: &[DestRef]) -> Result<KBox<dyn DynScheduler>> {
+            Ok(KBox::new(T::new(dests)?, GFP_KERNEL)?)
+        }
+        Self::register(Entry {
+            name: T::NAME,
+            module,
+            make: make::<T>,
+        })
+    }
+
+    fn register(entry: Entry) -> Result<Self> {
+        let ip_vs = hold_ip_vs().ok_or(ENOENT)?;
+        let registry = REGISTRY.get().ok_or(ENOENT)?;
+        let mut entries = registry.entries.lock();
+        if entries.iter().any(|e| e.name == entry.name) {
+            pr_err!(
+                "register_ip_vs_scheduler(): [{:?}] scheduler already existed in the system\n",
+                Name(entry.name)
+            );
+            return Err(EINVAL);
+        }
+        entries.push(entry, GFP_KERNEL)?;
+        drop(entries);
+        pr_info!("[{:?}] scheduler registered.\n", Name(entry.name));
+        Ok(Self {
+            name: entry.name,
+            _ip_vs: ip_vs,
+        })
+    }
+}
+
+impl Drop for Registration {
+    fn drop(&mut self) {
+        if let Some(registry) = REGISTRY.get() {
+            registry.entries.lock().retain(|e| e.name != self.name);
+            // Values that services had, and what these have: freed with the module's code.
+            knet::rcu::barrier(crate::FREE_DEPTH);
+            pr_info!("[{:?}] scheduler unregistered.\n", Name(self.name));
+        }
+    }
+}
+
+/// A name that prints without quotes.
+struct Name(&'static CStr);
+
+impl kernel::fmt::Debug for Name {
+    fn fmt(&self, f: &mut kernel::fmt::Formatter<'_>) -> kernel::fmt::Result {
+        f.write_str(self.0.to_str().unwrap_or("?"))
+    }
+}
+
+/// A scheduler of a service.
+///
+/// Whoever has one also has the [`ModuleRef`] that came with it, and drops that last: dropping the
+/// scheduler needs its module's code. As it is dropped after grace periods, [`Registration`] waits
+/// for these.
+pub struct Bound {
+    name: &'static CStr,
+    sched: KBox<dyn DynScheduler>,
+}
+
+impl Object for Bound {}
+
+impl Bound {
+    /// Finds a scheduler by name, loads its module if that is needed, and makes a value of it for a
+    /// service that has these servers. `None` for the name "none". Sleeps.
+    ///
+    /// # Errors
+    ///
+    /// `ENOENT` if there is no such scheduler.
+    pub fn by_name(name: &[u8], dests: &[DestRef]) -> Result<Option<(Arc<Self>, ModuleRef)>> {
+        if name == b"none" {
+            return Ok(None);
+        }
+        let (entry, module) = match Self::find(name) {
+            Some(found) => found,
+            None => {
+                let _ = module::request("ip_vs_", name);
+                Self::find(name).ok_or_else(|| {
+                    let name = core::str::from_utf8(name).unwrap_or("?");
+                    pr_info!("Scheduler module ip_vs_{} not found\n", name);
+                    ENOENT
+                })?
+            }
+        };
+        let bound = Self {
+            name: entry.name,
+            sched: (entry.make)(dests)?,
+        };
+        Ok(Some((Arc::new(bound, Gfp::Kernel)?, module)))
+    }
+
+    fn find(name: &[u8]) -> Option<(Entry, ModuleRef)> {
+        let registry = REGISTRY.get()?;
+        let entries = registry.entries.lock();
+        entries
+            .iter()
+            .filter(|e| e.name.to_bytes() == name)
+            .find_map(|e| Some((*e, ModuleRef::get(e.module)?)))
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &'static CStr {
+        self.name
+    }
+
+    /// The server for a new connection.
+    #[inline]
+    pub fn choose<'a>(&self, dests: &'a [DestRef], packet: &Tuple) -> Option<Ref<'a, Dest>> {
+        self.sched.schedule(dests, packet).map(|d| d.0.as_ref())
+    }
+
+    /// A server was put first in the list.
+    pub fn dest_added(&self, dests: &[DestRef]) {
+        self.sched.dest_added(dests)
+    }
+
+    /// The server at `index` was taken out of the list.
+    pub fn dest_removed(&self, dests: &[DestRef], index: usize) {
+        self.sched.dest_removed(dests, index)
+    }
+
+    /// A server was changed.
+    pub fn dest_changed(&self, dests: &[DestRef]) {
+        self.sched.dest_changed(dests)
+    }
+}
+
+/// Says, not too often, why a service gave no server.
+pub fn complain(svc: &Service, message: &str) {
+    if !knet::ratelimit() {
+        return;
+    }
+    let guard = knet::rcu::read_lock();
+    let roster = svc.roster.load(guard.rcu());
+    let Some(sched) = roster.and_then(|r| r.value().sched.as_ref()) else {
+        return;
+    };
+    let name = sched.name.to_str().unwrap_or("?");
+    let key = &svc.key;
+    if key.is_fwmark() {
+        pr_err!(
+            "{}: FWM {} 0x{:08X} - {}\n",
+            name,
+            key.fwmark,
+            key.fwmark,
+            message
+        );
+    } else {
+        let proto = addr::proto_name(key.proto).unwrap_or("IP");
+        let [a, b, c, d] = key.addr.v4_be().to_ne_bytes();
+        let port = key.port.host();
+        pr_err!(
+            "{}: {} {}.{}.{}.{}:{} - {}\n",
+            name,
+            proto,
+            a,
+            b,
+            c,
+            d,
+            port,
+            message
+        );
+    }
+}

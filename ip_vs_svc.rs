@@ -1,0 +1,393 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Services, their real servers, and what is counted for both.
+//!
+//! C counterpart: `struct ip_vs_service`, `struct ip_vs_dest`, include/net/ip_vs.h
+
+use crate::{
+    ip_vs_ns::NsState,
+    ip_vs_sched::{Bound, DestRef},
+};
+use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU16, AtomicU32, AtomicU64, Ordering};
+use ipvs_logic::{
+    addr::{Addr, Af, Port, Tuple},
+    ctl::{DestConf, DestKey, ServiceKey},
+    flags::{ConnFlags, SvcFlags},
+    overload,
+};
+use kernel::prelude::*;
+use knet::{
+    lock::SpinLockBh,
+    module::ModuleRef,
+    percpu::Counters,
+    rcu::{Arc, Object, Rcu, Ref, Slot},
+    route::Route,
+};
+
+/// Packets, bytes and connections.
+pub struct Stats {
+    cpus: Counters<5>,
+    /// What the counters were when they were last zeroed.
+    zero: [AtomicU64; 5],
+}
+
+/// What is counted, as numbers of `Counters`.
+const CONNS: usize = 0;
+const IN_PKTS: usize = 1;
+const OUT_PKTS: usize = 3;
+
+impl Stats {
+    /// All at 0. Sleeps.
+    pub fn new() -> Result<Self> {
+        Ok(Self {
+            cpus: Counters::new()?,
+            zero: Default::default(),
+        })
+    }
+
+    fn export([conns, inpkts, inbytes, outpkts, outbytes]: [u64; 5]) -> Totals {
+        Totals {
+            conns,
+            inpkts,
+            outpkts,
+            inbytes,
+            outbytes,
+        }
+    }
+
+    /// What was counted since it was last zeroed.
+    pub fn totals(&self) -> Totals {
+        let mut sum = self.cpus.sum();
+        for (s, z) in sum.iter_mut().zip(&self.zero) {
+            *s = s.wrapping_sub(z.load(Ordering::Relaxed));
+        }
+        Self::export(sum)
+    }
+
+    /// What one CPU counted ever; `None` if there cannot be such a CPU.
+    pub fn of_cpu(&self, cpu: u32) -> Option<Totals> {
+        self.cpus.of_cpu(cpu).map(Self::export)
+    }
+
+    /// Counts from 0 again.
+    pub fn zero(&self) {
+        for (z, s) in self.zero.iter().zip(self.cpus.sum()) {
+            z.store(s, Ordering::Relaxed);
+        }
+    }
+}
+
+/// A snapshot of what was counted.
+pub use ipvs_logic::stats::Counters as Totals;
+
+/// A virtual service.
+#[pin_data]
+pub struct Service {
+    /// What it is found by.
+    pub key: ServiceKey,
+    flags: AtomicU32,
+    /// How long a client stays with its server, in jiffies.
+    pub timeout: AtomicU32,
+    /// Which clients count as one: mask, or prefix length, in network order as given.
+    pub netmask: AtomicU32,
+    /// Packets of the service.
+    pub stats: Stats,
+    /// Its real servers and scheduler: replaced as a whole on change.
+    pub roster: Slot<Roster>,
+    /// Keeps the scheduler's module loaded, so it goes after the scheduler: the last field. Changed
+    /// under `control`.
+    #[pin]
+    pub sched_module: SpinLockBh<Option<ModuleRef>>,
+}
+
+impl Object for Service {}
+
+impl Service {
+    /// A service that is not in the table yet.
+    pub fn new(key: ServiceKey) -> Result<impl PinInit<Self, Error>> {
+        let stats = Stats::new()?;
+        Ok(try_pin_init!(Self {
+            key,
+            flags: AtomicU32::new(0),
+            timeout: AtomicU32::new(0),
+            netmask: AtomicU32::new(0),
+            stats,
+            roster: Slot::empty(),
+            sched_module <- SpinLockBh::new(None),
+        }? Error))
+    }
+
+    /// Flags.
+    #[inline]
+    pub fn flags(&self) -> SvcFlags {
+        SvcFlags(self.flags.load(Ordering::Relaxed))
+    }
+
+    /// Changes the flags.
+    pub fn set_flags(&self, flags: SvcFlags) {
+        self.flags.store(flags.bits(), Ordering::Relaxed);
+    }
+
+    /// Whether it is found by firewall mark.
+    pub fn is_fwmark(&self) -> bool {
+        self.key.is_fwmark()
+    }
+}
+
+/// Real servers of a service, the newest first, and the scheduler that chooses among them.
+pub struct Roster {
+    /// The servers.
+    pub dests: KVec<DestRef>,
+    /// The scheduler; none is possible.
+    pub sched: Option<Arc<Bound>>,
+}
+
+impl Object for Roster {}
+
+impl Roster {
+    /// The server for a new connection.
+    pub fn choose<'g>(this: Ref<'g, Self>, packet: &Tuple) -> Option<Ref<'g, Dest>> {
+        let roster = this.value();
+        roster.sched.as_ref()?.choose(&roster.dests, packet)
+    }
+
+    /// The server with this address and port, and where it stands.
+    pub fn find(&self, key: &DestKey) -> Option<(usize, &DestRef)> {
+        self.dests
+            .iter()
+            .enumerate()
+            .find(|(_, d)| d.af == key.af && d.addr == key.addr && d.port == key.port)
+    }
+}
+
+/// A real server of a service.
+#[pin_data]
+pub struct Dest {
+    /// Family of its address.
+    pub af: Af,
+    /// Its address.
+    pub addr: Addr,
+    /// Its port; 0 is that of the client's packet.
+    pub port: Port,
+    /// The service it was made for.
+    pub service: ServiceKey,
+    /// Flags that connections get.
+    conn_flags: AtomicU32,
+    weight: AtomicI32,
+    /// Weight it had last that was not 0.
+    pub last_weight: AtomicI32,
+    /// In a service, not in the trash.
+    available: AtomicBool,
+    /// More connections than it should have.
+    overloaded: AtomicBool,
+    active: AtomicI32,
+    total: AtomicI32,
+    /// Templates.
+    pub persistent: AtomicI32,
+    /// Thresholds of its number of connections: the given ones.
+    pub u_threshold: AtomicU32,
+    /// See `u_threshold`.
+    pub l_threshold: AtomicU32,
+    /// Makes threshold, number and flag agree.
+    #[pin]
+    overload_lock: SpinLockBh<()>,
+    /// Tunnel: type.
+    pub tun_type: AtomicU16,
+    /// Tunnel: port, in network order.
+    pub tun_port: AtomicU16,
+    /// Tunnel: flags.
+    pub tun_flags: AtomicU16,
+    /// Packets of the server.
+    pub stats: Stats,
+    /// The service it is in, or was in last.
+    pub svc: Slot<Service>,
+    /// The way to it.
+    pub route: Slot<Route>,
+}
+
+impl Object for Dest {}
+
+impl Dest {
+    /// A server that is in no service yet.
+    pub fn new(key: &DestKey, service: ServiceKey) -> Result<impl PinInit<Self, Error>> {
+        let stats = Stats::new()?;
+        let (af, addr, port) = (key.af, key.addr, key.port);
+        Ok(try_pin_init!(Self {
+            af,
+            addr,
+            port,
+            service,
+            conn_flags: AtomicU32::new(0),
+            weight: AtomicI32::new(0),
+            last_weight: AtomicI32::new(0),
+            available: AtomicBool::new(false),
+            overloaded: AtomicBool::new(false),
+            active: AtomicI32::new(0),
+            total: AtomicI32::new(0),
+            persistent: AtomicI32::new(0),
+            u_threshold: AtomicU32::new(0),
+            l_threshold: AtomicU32::new(0),
+            overload_lock <- SpinLockBh::new(()),
+            tun_type: AtomicU16::new(0),
+            tun_port: AtomicU16::new(0),
+            tun_flags: AtomicU16::new(0),
+            stats,
+            svc: Slot::new(None),
+            route: Slot::new(None),
+        }? Error))
+    }
+
+    /// Takes over a configuration.
+    pub fn configure(&self, conf: &DestConf, is_new: bool) {
+        if is_new || conf.weight != 0 {
+            self.last_weight.store(conf.weight, Ordering::Relaxed);
+        }
+        self.weight.store(conf.weight, Ordering::Relaxed);
+        let flags = conf.effective_flags();
+        self.conn_flags.store(flags.bits(), Ordering::Relaxed);
+        self.tun_type.store(conf.tun_type, Ordering::Relaxed);
+        self.tun_port.store(conf.tun_port.be(), Ordering::Relaxed);
+        self.tun_flags.store(conf.tun_flags, Ordering::Relaxed);
+        let _lock = self.overload_lock.lock();
+        self.u_threshold.store(conf.u_threshold, Ordering::Relaxed);
+        self.l_threshold.store(conf.l_threshold, Ordering::Relaxed);
+        self.update_overload(overload::Mode::Configured);
+    }
+
+    /// Flags that connections get.
+    #[inline]
+    pub fn conn_flags(&self) -> ConnFlags {
+        ConnFlags(self.conn_flags.load(Ordering::Relaxed))
+    }
+
+    /// Its share of new connections.
+    #[inline]
+    pub fn weight(&self) -> i32 {
+        self.weight.load(Ordering::Relaxed)
+    }
+
+    /// Whether it is in a service.
+    #[inline]
+    pub fn is_available(&self) -> bool {
+        self.available.load(Ordering::Relaxed)
+    }
+
+    /// Says whether it is in a service.
+    pub fn set_available(&self, yes: bool) {
+        self.available.store(yes, Ordering::Relaxed);
+    }
+
+    /// Whether it has more connections than it should.
+    #[inline]
+    pub fn is_overloaded(&self) -> bool {
+        self.overloaded.load(Ordering::Relaxed)
+    }
+
+    /// Connections that carry something.
+    #[inline]
+    pub fn active(&self) -> i32 {
+        self.active.load(Ordering::Relaxed)
+    }
+
+    /// All connections.
+    #[inline]
+    pub fn total(&self) -> i32 {
+        self.total.load(Ordering::Relaxed)
+    }
+
+    /// Connections that are about to end or to begin; never negative.
+    pub fn inactive(&self) -> i32 {
+        self.total().wrapping_sub(self.active()).max(0)
+    }
+
+    /// A connection became active, or stopped being that.
+    #[inline]
+    pub fn set_conn_active(&self, active: bool) {
+        let by = if active { 1 } else { -1 };
+        self.active.fetch_add(by, Ordering::Relaxed);
+    }
+
+    /// A connection with these flags was bound to it.
+    #[inline]
+    pub fn conn_began(&self, flags: ConnFlags) {
+        if flags.contains(ConnFlags::TEMPLATE) {
+            self.persistent.fetch_add(1, Ordering::Relaxed);
+            return;
+        }
+        if !flags.contains(ConnFlags::INACTIVE) {
+            self.set_conn_active(true);
+        }
+        let total = self.total.fetch_add(1, Ordering::Relaxed).wrapping_add(1);
+        if total as u32 == self.u_threshold.load(Ordering::Relaxed) {
+            let _lock = self.overload_lock.lock();
+            self.update_overload(overload::Mode::Added);
+        }
+    }
+
+    /// A connection with these flags is gone.
+    #[inline]
+    pub fn conn_ended(&self, flags: ConnFlags) {
+        if flags.contains(ConnFlags::TEMPLATE) {
+            self.persistent.fetch_sub(1, Ordering::Relaxed);
+            return;
+        }
+        if !flags.contains(ConnFlags::INACTIVE) {
+            self.set_conn_active(false);
+        }
+        let total = self.total.fetch_sub(1, Ordering::Relaxed);
+        if self.u_threshold.load(Ordering::Relaxed) != 0 && total as u32 == self.lower_threshold() {
+            let _lock = self.overload_lock.lock();
+            self.update_overload(overload::Mode::Removed);
+        }
+    }
+
+    fn lower_threshold(&self) -> u32 {
+        overload::lower(
+            self.u_threshold.load(Ordering::Relaxed),
+            self.l_threshold.load(Ordering::Relaxed),
+        )
+    }
+
+    /// Called with `overload_lock` held.
+    fn update_overload(&self, mode: overload::Mode) {
+        let now = overload::update(
+            self.u_threshold.load(Ordering::Relaxed),
+            self.l_threshold.load(Ordering::Relaxed),
+            self.total(),
+            mode,
+            self.is_overloaded(),
+        );
+        self.overloaded.store(now, Ordering::Relaxed);
+    }
+
+    /// Forgets the way to it.
+    pub fn reset_route(&self) {
+        self.route.swap(None);
+    }
+
+    /// Port that replies carry which `real_servers` finds it by; `None` if it is not in there.
+    pub fn reverse_port(&self) -> Option<Port> {
+        self.conn_flags().is_masq().then_some(self.port)
+    }
+}
+
+/// Counts a packet from the client.
+#[inline]
+pub fn count_in(ns: &NsState, dest: &Dest, rcu: Rcu<'_>, bytes: u32) {
+    if let (true, Some(svc)) = (dest.is_available(), dest.svc.load(rcu)) {
+        Counters::count3::<IN_PKTS>(&dest.stats.cpus, &svc.stats.cpus, &ns.stats.cpus, bytes);
+    }
+}
+
+/// Counts a packet from the real server.
+#[inline]
+pub fn count_out(ns: &NsState, dest: &Dest, rcu: Rcu<'_>, bytes: u32) {
+    if let (true, Some(svc)) = (dest.is_available(), dest.svc.load(rcu)) {
+        Counters::count3::<OUT_PKTS>(&dest.stats.cpus, &svc.stats.cpus, &ns.stats.cpus, bytes);
+    }
+}
+
+/// Counts a connection.
+#[inline]
+pub fn count_conn(ns: &NsState, dest: &Dest, svc: &Service) {
+    Counters::inc3::<CONNS>(&dest.stats.cpus, &svc.stats.cpus, &ns.stats.cpus);
+}
