@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Weighted least connection: the server with the fewest connections for its weight.
+//!
+//! C counterpart: net/netfilter/ipvs/ip_vs_wlc.c
+#![forbid(unsafe_code)]
+
+use ip_vs_rs::{
+    ip_vs_sched::{DestRef, Registration, Scheduler},
+    logic::{addr::Tuple, sched::wlc},
+};
+use kernel::prelude::*;
+
+module! {
+    type: WlcModule,
+    name: "ip_vs_wlc",
+    description: "ipvs weighted least connection scheduler",
+    license: "GPL",
+    imports_ns: ["IPVS_RS"],
+}
+
+struct Wlc;
+
+impl Scheduler for Wlc {
+    const NAME: &'static CStr = c"wlc";
+
+    fn new(_dests: &[DestRef]) -> Result<Self> {
+        Ok(Self)
+    }
+
+    fn schedule<'a>(&self, dests: &'a [DestRef], _packet: &Tuple) -> Option<&'a DestRef> {
+        dests.get(wlc::pick(dests)?)
+    }
+}
+
+struct WlcModule {
+    _registration: Registration,
+}
+
+impl kernel::Module for WlcModule {
+    fn init(module: &'static ThisModule) -> Result<Self> {
+        Ok(Self {
+            _registration: Registration::new::<Wlc>(module)?,
+        })
+    }
+}
