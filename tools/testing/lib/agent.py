@@ -1,0 +1,616 @@
+"""Traffic of a scenario: servers, clients, raw packets and captures of all nodes in one process.
+
+A socket stays in the network namespace where it was opened, so one process can hold the sockets of every node. That
+saves a Python start per node and makes captures exact: packets wait in the capture sockets until they are asked for.
+
+scenario.sh writes one command a line to its stdin, its words separated by the character 31, and finds the command's
+output in the file that is the argument and the exit status on stdout. A start costs more than all the rest of a short
+scenario, so this is imported (and compiled once for a machine) and itself imports little. A node is a network namespace of `ip netns`; "director" is our own.
+"""
+import array
+import errno
+import fcntl
+import mmap
+import os
+import selectors
+import socket
+import struct
+import sys
+import threading
+import time
+
+import packet
+
+ETH_P_ALL = 3
+SOL_PACKET = 263
+SIOCADDRT, SIOCSIFADDR, SIOCSIFNETMASK, SIOCGIFFLAGS, SIOCSIFFLAGS, SIOCETHTOOL = (
+    0x890B, 0x8916, 0x891C, 0x8913, 0x8914, 0x8946)
+IFF_UP = 1
+ETHTOOL_STXCSUM, ETHTOOL_STSO, ETHTOOL_SGSO, ETHTOOL_SGRO = 0x17, 0x1F, 0x24, 0x2C
+SYSCTLS = {
+    "net/ipv4/icmp_ratelimit": "0",  # every error is sent, none depends on time
+    "net/ipv4/tcp_timestamps": "0",  # nothing random in segments but sequence numbers
+    "net/ipv4/ip_local_port_range": "50000 60999",  # below: ports that scenarios choose
+}
+
+
+class Capture:
+    """A packet socket with a receive ring. The kernel copies a packet into the ring when it passes: a socket without
+    ring would share the packet's data with the stack, which may change it before we look."""
+
+    SIZE, COUNT = 2048, 1024
+    PACKET_RX_RING, PACKET_VERSION, TPACKET_V2, TP_STATUS_USER, HEADER = 5, 10, 1, 1, 32
+
+    def __init__(self, interface):
+        self.sock = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
+        self.sock.setsockopt(SOL_PACKET, self.PACKET_VERSION, self.TPACKET_V2)
+        self.sock.setsockopt(SOL_PACKET, self.PACKET_RX_RING,
+                             struct.pack("IIII", 16 * self.SIZE, self.COUNT // 16, self.SIZE, self.COUNT))
+        self.ring = mmap.mmap(self.sock.fileno(), self.SIZE * self.COUNT)
+        self.next = 0
+        self.sock.bind((interface, ETH_P_ALL))
+
+    def read(self):
+        """The IPv4 packets since the last call: (sent, bytes of the frame)."""
+        packets, any_packet = [], False
+        while True:
+            at = self.next * self.SIZE
+            status, size, caught, mac = struct.unpack_from("IIIH", self.ring, at)
+            if not status & self.TP_STATUS_USER:
+                return packets, any_packet
+            any_packet = True
+            proto, _, _, kind = struct.unpack_from("!HiHB", self.ring, at + self.HEADER + 2)
+            if proto == 0x0800:
+                packets.append((kind == socket.PACKET_OUTGOING, size, self.ring[at + mac:at + mac + caught]))
+            struct.pack_into("I", self.ring, at, 0)
+            self.next = (self.next + 1) % self.COUNT
+
+
+class Node:
+    """A namespace: how to enter it, and the capture on its eth0."""
+
+    def __init__(self, name, number):
+        self.name = name
+        self.number = number
+        self.fd = os.open("/proc/self/ns/net" if name == "director" else f"/run/netns/{name}", os.O_RDONLY)
+        self.capture = None
+
+    def mac(self, end):
+        """Hardware address of the node's end (2) or the director's end (1) of its link, set by scenario.sh."""
+        return bytes([2, 0, 0, 0, self.number, end])
+
+
+class Inside:
+    """with Inside(node): sockets opened there belong to the node."""
+
+    def __init__(self, node):
+        self.node = node
+
+    def __enter__(self):
+        os.setns(self.node.fd, os.CLONE_NEWNET)
+
+    def __exit__(self, *_):
+        os.setns(nodes["director"].fd, os.CLONE_NEWNET)
+
+
+def address(text):
+    host, _, port = text.rpartition(":")
+    return host, int(port)
+
+
+def error_name(exc):
+    if isinstance(exc, TimeoutError):
+        return "no answer"
+    return errno.errorcode.get(exc.errno, str(exc))
+
+
+# ---- servers: one thread for all of them ----------------------------------------------------------
+
+class Servers(threading.Thread):
+    """Answers each line or datagram with the server's name, the text and the client it saw.
+
+    Lines "close" and "reset" make a TCP server end the connection; a GET is answered as HTTP does.
+    """
+
+    def __init__(self):
+        super().__init__(daemon=True)
+        self.selector = selectors.DefaultSelector()
+        self.open = {}
+        self.places = {}
+
+    def add(self, node, name, proto, sock):
+        sock.setblocking(False)
+        self.open[name, proto, sock.getsockname()[1]] = sock
+        self.places[name, proto, sock.getsockname()[1]] = node
+        self.selector.register(sock, selectors.EVENT_READ, (self.accept if proto == "tcp" else self.datagram, name))
+
+    def remove(self, name, proto, port):
+        sock = self.open.pop((name, proto, port))
+        self.selector.unregister(sock)
+        sock.close()
+
+    def accept(self, sock, name):
+        conn, peer = sock.accept()
+        conn.setblocking(False)
+        self.selector.register(conn, selectors.EVENT_READ, (self.line, (name, peer, bytearray())))
+
+    def datagram(self, sock, name):
+        data, peer = sock.recvfrom(65536)
+        sock.sendto(self.answer(name, data, peer), peer)
+
+    def line(self, sock, who):
+        name, peer, text = who
+        data = b""
+        try:
+            data = sock.recv(65536)
+            text += data
+            if data and not text.endswith(b"\n"):
+                return
+            if text.startswith(b"GET "):
+                body = name.encode() + b"\n"
+                sock.sendall(b"HTTP/1.0 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
+                data = b""
+            elif text == b"reset\n":
+                reset(sock)
+            elif data and text != b"close\n":
+                sock.sendall(self.answer(name, text.rstrip(b"\n"), peer) + b"\n")
+                text.clear()
+                return
+        except OSError:
+            pass
+        self.selector.unregister(sock)
+        sock.close()
+
+    @staticmethod
+    def answer(name, data, peer):
+        if len(data) > 200:  # as long as the question
+            return (name.encode() + b" " + data)[:len(data)]
+        return b"%s %s from %s:%d" % (name.encode(), data, peer[0].encode(), peer[1])
+
+    def run(self):
+        while True:
+            for key, _ in self.selector.select():
+                handler, argument = key.data
+                try:
+                    handler(key.fileobj, argument)
+                except OSError:
+                    pass
+
+
+def reset(sock):
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+
+# ---- commands -----------------------------------------------------------------------------------
+# Each is a function of the words after its name; what it returns is printed; an OSError is printed by name.
+
+nodes = {}
+servers = Servers()
+connections = {}
+decoder = None
+
+
+def cmd_serve(node, proto, where, name=None):
+    """serve NODE tcp|udp ADDR:PORT [NAME]"""
+    with Inside(nodes[node]):
+        sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM if proto == "tcp" else socket.SOCK_DGRAM)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    sock.bind(address(where))
+    if proto == "tcp":
+        sock.listen(128)
+    servers.add(node, name or node, proto, sock)
+
+
+def cmd_enter(name):
+    """enter NODE: a namespace that somebody else set up becomes a node"""
+    nodes[name] = Node(name, len(nodes))
+
+
+def cmd_leave(name):
+    """leave NODE: lets go of a namespace and of its servers"""
+    for node, proto, port in list(servers.open):
+        if servers.places[node, proto, port] == name:
+            servers.remove(node, proto, port)
+    os.close(nodes.pop(name).fd)
+
+
+def cmd_unserve(name, proto, port):
+    """unserve NAME tcp|udp PORT: the port is closed from now on"""
+    servers.remove(name, proto, int(port))
+
+
+def tcp_connect(node, source, to):
+    with Inside(nodes[node]):
+        sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    sock.settimeout(5)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind(address(source))
+        sock.connect(address(to))
+    except OSError:
+        reset(sock)
+        sock.close()
+        raise
+    return sock
+
+
+def tcp_ask(sock, text):
+    sock.sendall(text.encode() + b"\n")
+    data = b""
+    while not data.endswith(b"\n"):
+        more = sock.recv(65536)
+        if not more:
+            return "end of stream"
+        data += more
+    return data.decode().rstrip("\n")
+
+
+def tcp_close(sock):
+    """Closes first, waits for the other side's close: the whole FIN exchange is over on return."""
+    try:
+        try:
+            sock.shutdown(socket.SHUT_WR)
+        except OSError:
+            pass  # it was already
+        while sock.recv(65536):
+            pass
+    finally:
+        sock.close()
+
+
+def cmd_open(name, node, source, to):
+    """open NAME NODE ADDR:PORT ADDR:PORT: a TCP connection that stays"""
+    connections[name] = tcp_connect(node, source, to)
+    return "connected"
+
+
+def cmd_ask(name, text):
+    return tcp_ask(connections[name], text)
+
+
+def cmd_write(name, text):
+    connections[name].sendall(text.encode() + b"\n")
+
+
+def cmd_close(name):
+    tcp_close(connections.pop(name))
+
+
+def cmd_halfclose(name):
+    connections[name].shutdown(socket.SHUT_WR)
+
+
+def cmd_reset(name):
+    sock = connections.pop(name)
+    reset(sock)
+    sock.close()
+
+
+def cmd_request(node, source, to, text="hello"):
+    """request NODE ADDR:PORT ADDR:PORT [TEXT]: one TCP connection, one question, one answer, closed by the client"""
+    sock = tcp_connect(node, source, to)
+    try:
+        answer = tcp_ask(sock, text)
+    except OSError:
+        reset(sock)
+        sock.close()
+        raise
+    tcp_close(sock)
+    return answer
+
+
+def cmd_udp(node, source, to, text="hello", size="0", wait="4"):
+    """udp NODE ADDR:PORT ADDR:PORT [TEXT [SIZE [SECONDS]]]: one datagram, filled up to SIZE, and its answer"""
+    with Inside(nodes[node]):
+        sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    try:
+        sock.settimeout(float(wait))
+        sock.bind(address(source))
+        sock.connect(address(to))
+        sock.send(text.encode().ljust(int(size), b"."))
+        data = sock.recv(65536)
+    finally:
+        sock.close()
+    return f"{data[:2].decode()} and {len(data)} bytes" if len(data) > 200 else data.decode()
+
+
+def cmd_share(proto, node, source, to, count):
+    """share tcp|udp NODE ADDR:FIRSTPORT ADDR:PORT COUNT: how many of COUNT new connections each server answered"""
+    host, port = address(source)
+    share = {}
+    for i in range(int(count)):
+        try:
+            one = cmd_request if proto == "tcp" else cmd_udp
+            who = one(node, f"{host}:{port + i}", to).split()[0]
+        except OSError as exc:
+            who = error_name(exc)
+        share[who] = share.get(who, 0) + 1
+    return " ".join(f"{who}={n}" for who, n in sorted(share.items()))
+
+
+def cmd_inject(node, *spec):
+    """inject NODE PACKET: sends a crafted packet (see packet.py) out of the node's link, past its own stack"""
+    there = nodes[node]
+    for data in packet.build(spec):
+        there.capture.sock.send(there.mac(1) + there.mac(2) + b"\x08\x00" + data)
+
+
+def cmd_burst(node, count, source, to):
+    """burst NODE COUNT ADDR:PORT ADDR:PORT: datagrams to or from as many consecutive ports of the first 10.9.0.0/16"""
+    there = nodes[node]
+    for n in range(int(count)):
+        ends = [source, to]
+        for i, (host, port) in enumerate(map(address, ends)):
+            if host.startswith("10.9."):
+                ends[i] = f"{host}:{port + n}"
+        there.capture.sock.send(there.mac(1) + there.mac(2) + b"\x08\x00" +
+                                packet.build(["udp", *ends, "data=burst"])[0])
+
+
+class Flood(threading.Thread):
+    """Datagrams from ever new ports, as fast as it goes but for a breath now and then; counts the answers."""
+
+    def __init__(self, node, source, to):
+        super().__init__(daemon=True)
+        self.node, self.source, self.to = node, source, address(to)
+        self.answers, self.ended = 0, False
+
+    def run(self):
+        os.setns(nodes[self.node].fd, os.CLONE_NEWNET)
+        while not self.ended:
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+                sock.settimeout(0.005)
+                try:
+                    sock.bind((self.source, 0))
+                    for _ in range(10):
+                        sock.sendto(b"flood", self.to)
+                        sock.recv(2048)
+                        self.answers += 1
+                except OSError:
+                    pass
+
+
+floods = []
+
+
+def cmd_flood(what, *argument):
+    """flood start NODE ADDR ADDR:PORT | flood answers (of all floods) | flood stop (all)"""
+    if what == "start":
+        floods.append(Flood(*argument))
+        floods[-1].start()
+    elif what == "stop":
+        for flood in floods:
+            flood.ended = True
+            flood.join()
+        floods.clear()
+    else:
+        return str(sum(flood.answers for flood in floods))
+    return None
+
+
+def cmd_gone(name):
+    """gone NODE: its link does not exist any more"""
+    nodes[name].capture = None
+
+
+def cmd_offload(node, onoff):
+    """offload NODE on|off: checksum and segmentation offload of the node's link, at the node's end"""
+    with Inside(nodes[node]):
+        set_offload("eth0", onoff == "on")
+
+
+def drain(patience):
+    """Packets captured so far, by node: (sent, length, bytes). Ends when a number of looks have found no packet: what
+    the kernel does with an injected packet is done, or nearly, when the injection returns."""
+    seen = {node.name: [] for node in nodes.values() if node.capture}
+    idle = 0
+    while idle < patience:
+        idle += 1
+        for node in nodes.values():
+            if node.capture:
+                packets, any_packet = node.capture.read()
+                seen[node.name] += packets
+                if any_packet:
+                    idle = 0
+        time.sleep(0.005)
+    return seen
+
+
+class Decoder:
+    """tcpdump, fed with captured packets; started once, because a start takes as long as a hundred packets."""
+
+    END = bytes(12) + b"\x08\x00" + packet.build("ip 0.0.0.0 255.255.255.255 253".split())[0]
+
+    def __init__(self):
+        to_child, self.stdin = os.pipe()
+        stdout, from_child = os.pipe()
+        self.stdout = os.fdopen(stdout, encoding="utf-8", errors="replace")
+        # -S: relative sequence numbers would depend on what was captured before
+        os.posix_spawnp("tcpdump", ["tcpdump", "-lnStvv", "-r", "-"], os.environ, file_actions=[
+            (os.POSIX_SPAWN_DUP2, to_child, 0), (os.POSIX_SPAWN_DUP2, from_child, 1),
+            (os.POSIX_SPAWN_OPEN, 2, "/dev/null", os.O_WRONLY, 0)])
+        os.close(to_child)
+        os.close(from_child)
+        os.write(self.stdin, struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 65535, 1))
+
+    def lines(self, frames):
+        """One line for each (length, bytes)."""
+        for size, data in [*frames, (len(self.END), self.END)]:
+            os.write(self.stdin, struct.pack("<IIII", 0, 0, len(data), size) + data)
+        lines = []
+        while not lines or "proto Unknown (253)" not in lines[-1] and "ip-proto-253" not in lines[-1]:
+            line = self.stdout.readline().rstrip("\n")
+            if line[:1].isspace() and lines:
+                lines[-1] += " " + line.strip()
+            else:
+                lines.append(line)
+        if "ip-proto-253" not in lines[-1]:
+            self.stdout.readline()
+        return lines[:-1]
+
+
+def cmd_forget():
+    """forget: drops what was captured until now"""
+    drain(3)
+
+
+def cmd_packets(*names, patience=12):
+    """packets [NODE]...: what tcpdump says of the packets since the last call; > sent and < received by the node"""
+    global decoder
+    seen = drain(patience)
+    names = names or seen
+    frames = [(name, *frame) for name in names for frame in seen[name]]
+    if not frames:
+        return "no packets"
+    decoder = decoder or Decoder()
+    lines = decoder.lines([frame[2:] for frame in frames])
+    if len(lines) != len(frames):
+        return "\n".join([f"tcpdump: {len(lines)} lines for {len(frames)} packets", *lines])
+    return "\n".join(f"{name} {'>' if sent else '<'} {line}" for (name, sent, *_), line in zip(frames, lines))
+
+
+def cmd_try(node, *spec):
+    """try NODE PACKET: injects a packet and shows all packets since the last time"""
+    cmd_inject(node, *spec)
+    return cmd_packets(patience=6)
+
+
+def cmd_count(*names):
+    """count [NODE]...: numbers only: packets received by each node since the last call"""
+    seen = drain(6)
+    return " ".join(f"{name}={sum(not sent for sent, *_ in seen[name])}" for name in names or seen)
+
+
+def connection(port):
+    """State, seconds left, server of the connection from a client port, as /proc/net/ip_vs_conn has them, or None."""
+    with open("/proc/net/ip_vs_conn", encoding="ascii") as file:
+        for line in file:
+            words = line.split()
+            if words[2] == f"{port:04X}":
+                server = socket.inet_ntoa(bytes.fromhex(words[5]))
+                return words[7], int(words[8]), f"{server}:{int(words[6], 16)}"
+    return None
+
+
+def connections_of(server):
+    """Active and inactive connections of a server ADDR:PORT in the first service that has it."""
+    host, port = address(server)
+    name = f"{socket.inet_aton(host).hex()}:{port:04x}".upper()
+    with open("/proc/net/ip_vs", encoding="ascii") as file:
+        for line in file:
+            words = line.split()
+            if words[:2] == ["->", name]:
+                return int(words[4]), int(words[5])
+    return None
+
+
+def cmd_conn(timeouts, port):
+    """conn TIMEOUTS PORT: state, timeout (the one of TIMEOUTS that counts down) and server of a connection, or none"""
+    found = connection(int(port))
+    if not found:
+        return "none"
+    state, left, server = found
+    return f"{state} {next((t for t in map(int, timeouts.split()) if t >= left), left)} {server}"
+
+
+def cmd_counts(server):
+    """counts ADDR:PORT: active and inactive connections of a server"""
+    return "%d %d" % (connections_of(server) or (-1, -1))
+
+
+def cmd_step(timeouts, port, server, node, *spec):
+    """step TIMEOUTS PORT SERVER NODE PACKET: injects a packet; who got it, the connection then, counters moved"""
+    before = connections_of(server)
+    cmd_inject(node, *spec)
+    seen = drain(3)
+    after = connections_of(server)
+    got = [name for name in seen if any(not sent for sent, *_ in seen[name])]
+    moved = " ".join("%+d" % (b - a) for a, b in zip(before, after))
+    return f"{cmd_conn(timeouts, port):31} to {','.join(got) or 'nobody'}, active, inactive {moved}"
+
+
+def cmd_help():
+    return "\n".join(f.__doc__ for name, f in sorted(globals().items()) if name.startswith("cmd_") and f.__doc__)
+
+
+# ---- start ------------------------------------------------------------------------------------------
+
+def interface_ioctl(command, interface, value):
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        return fcntl.ioctl(sock, command, struct.pack("16s24s", interface.encode(), value))
+
+
+def inet(host):
+    return struct.pack("=HH4s8x", socket.AF_INET, 0, socket.inet_aton(host))
+
+
+def set_up(interface):
+    interface_ioctl(SIOCSIFFLAGS, interface, struct.pack("H", IFF_UP))
+
+
+def set_address(interface, host):
+    interface_ioctl(SIOCSIFADDR, interface, inet(host))
+    interface_ioctl(SIOCSIFNETMASK, interface, inet("255.255.255.0"))
+    set_up(interface)
+
+
+def add_route(network, mask, gateway):
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        entry = inet(gateway), inet(mask), 3  # RTF_UP | RTF_GATEWAY
+        fcntl.ioctl(sock, SIOCADDRT, struct.pack("8x16s16s16sH70x", inet(network), entry[0], entry[1], entry[2]))
+
+
+def set_offload(interface, on):
+    for command in (ETHTOOL_STSO, ETHTOOL_SGSO, ETHTOOL_SGRO, ETHTOOL_STXCSUM)[::-1 if on else 1]:
+        value = array.array("I", [command, on])
+        interface_ioctl(SIOCETHTOOL, interface, struct.pack("P", value.buffer_info()[0]))
+
+
+def set_sysctls():
+    for key, value in SYSCTLS.items():
+        with open("/proc/sys/" + key, "w", encoding="ascii") as file:
+            file.write(value)
+
+
+def start_node(name, number):
+    """The node's link, named after it at the director's end and eth0 at its own, exists: sets up both ends."""
+    node = nodes[name] = Node(name, number)
+    net = "10.0.1." if name == "client" else f"10.0.1{name[1:]}."
+    with Inside(node):
+        set_sysctls()
+        set_up("lo")
+        set_offload("eth0", False)
+        set_address("eth0", net + "2")
+        node.capture = Capture("eth0")
+        add_route("0.0.0.0", "0.0.0.0", net + "1")
+    set_offload(name, False)
+    set_address(name, net + "1")
+    if name == "client":
+        add_route("10.9.0.0", "255.255.0.0", net + "2")
+    else:
+        add_route(f"10.8.{name[1:]}.0", "255.255.255.0", net + "2")
+        cmd_serve(name, "tcp", net + "2:8000")
+        cmd_serve(name, "udp", net + "2:8001")
+
+
+def cmd_start(*names):
+    """start NODE...: the namespaces and links exist, everything else of the network is made"""
+    nodes["director"] = Node("director", 0)
+    set_sysctls()
+    servers.start()
+    for number, name in enumerate(names, 1):
+        start_node(name, number)
+
+
+def main():
+    for line in sys.stdin:
+        words = line.rstrip("\n").split("\37")
+        try:
+            text, status = globals()["cmd_" + words[0]](*words[1:]), 0
+        except OSError as exc:
+            text, status = error_name(exc), 1
+        except (KeyError, ValueError, TypeError, IndexError, struct.error) as exc:
+            text, status = f"agent: {words}: {exc!r}", 2
+        with open(sys.argv[1], "w", encoding="utf-8") as file:
+            file.write(text + "\n" if text else "")
+        print(status, flush=True)
