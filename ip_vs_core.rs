@@ -10,15 +10,16 @@ use crate::{
     ip_vs_conn::{self as conn, ConnRef, Direction, Param},
     ip_vs_ctl::{find_service, has_real_service},
     ip_vs_icmp,
+    ip_vs_ip::{Family, Ip, V4},
     ip_vs_ns::{NsRef, NsState},
     ip_vs_proto::{self as proto, header_len, translate, End, Transport},
     ip_vs_sched,
     ip_vs_svc::{count_conn, count_in, count_out, Dest, Roster, Service},
-    ip_vs_xmit::{self as xmit, icmp},
+    ip_vs_xmit as xmit,
 };
-use core::sync::atomic::Ordering;
+use core::{marker::PhantomData, sync::atomic::Ordering};
 use ipvs_logic::{
-    addr::{Addr, Af, Endpoint, Port, Proto, Tuple},
+    addr::{Af, Endpoint, Port, Proto, Tuple},
     flags::{ConnFlags, FwdMethod, SvcFlags},
     tcp::State,
 };
@@ -26,104 +27,31 @@ use kernel::prelude::*;
 use knet::{
     hook::{Hook, Point, Spec},
     rcu::{Rcu, Ref},
-    skb::{DefragUser, Packet, Verdict},
+    skb::{Packet, Verdict},
 };
 
-/// What there is to know of an IPv4 header.
-#[derive(Clone, Copy)]
-pub struct Ip4 {
-    /// Where it starts.
-    pub offset: u32,
-    /// Where the transport header starts.
-    pub transport: u32,
-    /// Source address.
-    pub src: Addr,
-    /// Destination address.
-    pub dst: Addr,
-    /// Protocol of the transport header.
-    pub proto: Proto,
-    /// Time to live.
-    pub ttl: u8,
-    /// Must not be split on its way.
-    pub dont_fragment: bool,
-    /// Part of a datagram.
-    pub is_fragment: bool,
-    /// Offset of the part in the datagram is not 0.
-    pub is_later_fragment: bool,
-    /// 4, if all is right.
-    pub version: u8,
-}
-
-impl Ip4 {
-    /// Of the header at `offset`.
-    #[inline]
-    pub fn read(packet: &Packet<'_>, offset: u32) -> Option<Self> {
-        let [vihl, _, _, _, _, _, f0, f1, ttl, proto, _, _, s0, s1, s2, s3, d0, d1, d2, d3] =
-            packet.read::<20>(offset)?;
-        let frag = u16::from_be_bytes([f0, f1]);
-        Some(Self {
-            offset,
-            transport: offset.wrapping_add(u32::from(vihl & 15) << 2),
-            src: Addr::v4(u32::from_ne_bytes([s0, s1, s2, s3])),
-            dst: Addr::v4(u32::from_ne_bytes([d0, d1, d2, d3])),
-            proto: Proto(proto),
-            ttl,
-            dont_fragment: frag & 0x4000 != 0,
-            is_fragment: frag & 0x3fff != 0,
-            is_later_fragment: frag & 0x1fff != 0,
-            version: vihl >> 4,
-        })
-    }
-
-    /// Length, options included.
-    #[inline]
-    pub fn header_len(&self) -> u32 {
-        self.transport.wrapping_sub(self.offset)
-    }
-
-    /// With the ports of a transport header.
-    #[inline]
-    pub fn tuple(&self, t: &Transport) -> Tuple {
-        Tuple {
-            af: Af::Inet,
-            proto: self.proto,
-            src: Endpoint::new(self.src, t.src),
-            dst: Endpoint::new(self.dst, t.dst),
-        }
-    }
-}
-
-/// Who asks for fragments at a hook.
-pub fn defrag_user(point: Point) -> DefragUser {
-    match point {
-        Point::LocalIn => DefragUser::In,
-        Point::Forward => DefragUser::Forward,
-        Point::LocalOut => DefragUser::Out,
-    }
-}
-
 /// To this host: requests, and replies to clients on it.
-struct LocalIn;
+struct LocalIn<F>(PhantomData<F>);
 /// Through this host: replies to clients.
-struct Forward;
+struct Forward<F>(PhantomData<F>);
 /// From this host: requests of clients and replies of servers on it.
-struct LocalOut;
+struct LocalOut<F>(PhantomData<F>);
 
-impl Hook<NsState> for LocalIn {
+impl<F: Family> Hook<NsState> for LocalIn<F> {
     fn run<'a>(ns: NsRef<'a>, rcu: Rcu<'a>, packet: Packet<'a>) -> Verdict<'a> {
-        ipv4(ns, rcu, packet, Point::LocalIn)
+        packet_at::<F>(ns, rcu, packet, Point::LocalIn)
     }
 }
 
-impl Hook<NsState> for Forward {
+impl<F: Family> Hook<NsState> for Forward<F> {
     fn run<'a>(ns: NsRef<'a>, rcu: Rcu<'a>, packet: Packet<'a>) -> Verdict<'a> {
-        ipv4(ns, rcu, packet, Point::Forward)
+        packet_at::<F>(ns, rcu, packet, Point::Forward)
     }
 }
 
-impl Hook<NsState> for LocalOut {
+impl<F: Family> Hook<NsState> for LocalOut<F> {
     fn run<'a>(ns: NsRef<'a>, rcu: Rcu<'a>, packet: Packet<'a>) -> Verdict<'a> {
-        ipv4(ns, rcu, packet, Point::LocalOut)
+        packet_at::<F>(ns, rcu, packet, Point::LocalOut)
     }
 }
 
@@ -134,33 +62,38 @@ const PRI_NAT_DST: i32 = -100;
 
 /// Hooks for IPv4, with the priorities that stock's first hook at each point has.
 pub static HOOKS4: [Spec<NsState>; 3] = [
-    Spec::ipv4::<LocalIn>(Point::LocalIn, PRI_NAT_SRC - 2),
-    Spec::ipv4::<LocalOut>(Point::LocalOut, PRI_NAT_DST + 1),
-    Spec::ipv4::<Forward>(Point::Forward, 99),
+    Spec::ipv4::<LocalIn<V4>>(Point::LocalIn, PRI_NAT_SRC - 2),
+    Spec::ipv4::<LocalOut<V4>>(Point::LocalOut, PRI_NAT_DST + 1),
+    Spec::ipv4::<Forward<V4>>(Point::Forward, 99),
 ];
 
-fn ipv4<'a>(ns: NsRef<'a>, rcu: Rcu<'a>, mut packet: Packet<'a>, point: Point) -> Verdict<'a> {
+fn packet_at<'a, F: Family>(
+    ns: NsRef<'a>,
+    rcu: Rcu<'a>,
+    mut packet: Packet<'a>,
+    point: Point,
+) -> Verdict<'a> {
     if packet.is_handled() {
         return packet.accept();
     }
-    if point == Point::LocalOut && packet.is_nodefrag_socket() {
+    if F::AF == Af::Inet && point == Point::LocalOut && packet.is_nodefrag_socket() {
         return packet.accept();
     }
-    let Some(mut ip) = Ip4::read(&packet, packet.network_offset()) else {
+    let Some(mut ip) = Ip::<F>::read(&packet, packet.network_offset()) else {
         return packet.accept();
     };
     if ip.proto != Proto::TCP && ip.proto != Proto::UDP {
-        if ip.proto == Proto::ICMP {
-            return ip_vs_icmp::ipv4(ns, rcu, packet, ip, point);
+        if ip.proto == F::ICMP {
+            return ip_vs_icmp::packet_at(ns, rcu, packet, ip, point);
         }
         return packet.accept();
     }
     if ip.is_fragment {
-        packet = match packet.defrag4(defrag_user(point)) {
+        packet = match F::gather(packet, &ip, point) {
             Ok(p) => p,
             Err(verdict) => return verdict,
         };
-        match Ip4::read(&packet, packet.network_offset()) {
+        match Ip::<F>::read(&packet, packet.network_offset()) {
             Some(whole) => ip = whole,
             None => return packet.accept(),
         }
@@ -207,11 +140,11 @@ fn no_ports(packet: Packet<'_>, point: Point) -> Verdict<'_> {
 
 /// From a client, for a connection there is.
 #[inline]
-fn request<'a>(
+fn request<'a, F: Family>(
     ns: NsRef<'a>,
     rcu: Rcu<'a>,
     packet: Packet<'a>,
-    ip: &Ip4,
+    ip: &Ip<F>,
     t: &Transport,
     tuple: &Tuple,
     c: ConnRef<'a>,
@@ -230,11 +163,11 @@ fn request<'a>(
 
 /// Counts a request, moves the connection on, and sends it to the server.
 #[inline]
-fn forward<'a>(
+fn forward<'a, F: Family>(
     ns: NsRef<'a>,
     rcu: Rcu<'a>,
     packet: Packet<'a>,
-    ip: &Ip4,
+    ip: &Ip<F>,
     t: &Transport,
     c: ConnRef<'a>,
 ) -> Verdict<'a> {
@@ -278,11 +211,11 @@ fn is_reopened(ns: NsRef<'_>, c: ConnRef<'_>) -> bool {
 
 /// The old connection makes place for a new one.
 #[cold]
-fn reopen<'a>(
+fn reopen<'a, F: Family>(
     ns: NsRef<'a>,
     rcu: Rcu<'a>,
     packet: Packet<'a>,
-    ip: &Ip4,
+    ip: &Ip<F>,
     t: &Transport,
     tuple: &Tuple,
     c: ConnRef<'a>,
@@ -301,11 +234,11 @@ fn reopen<'a>(
 
 /// The server was removed.
 #[cold]
-fn server_gone<'a>(
+fn server_gone<'a, F: Family>(
     ns: NsRef<'a>,
     rcu: Rcu<'a>,
     packet: Packet<'a>,
-    ip: &Ip4,
+    ip: &Ip<F>,
     t: &Transport,
     tuple: &Tuple,
     c: ConnRef<'a>,
@@ -318,11 +251,11 @@ fn server_gone<'a>(
 
 /// From a real server, for a connection there is.
 #[inline]
-fn reply<'a>(
+fn reply<'a, F: Family>(
     ns: NsRef<'a>,
     rcu: Rcu<'a>,
     mut packet: Packet<'a>,
-    ip: &Ip4,
+    ip: &Ip<F>,
     t: &Transport,
     c: ConnRef<'a>,
     point: Point,
@@ -333,19 +266,19 @@ fn reply<'a>(
         conn::touch(c);
         return packet.free();
     }
-    translate(
+    translate::<F>(
         &mut packet,
         cv.proto,
         ip.transport,
         End::Src,
         &cv.real,
         &cv.virt,
-        cv.client.addr.v4_be(),
+        &cv.client.addr,
     );
-    ip.set_addr(&mut packet, End::Src, cv.virt.addr.v4_be());
+    ip.set_addr(&mut packet, End::Src, &cv.virt.addr);
     if point != Point::LocalIn
         && ns.value().sysctl.snat_reroute.load(Ordering::Relaxed) != 0
-        && packet.reroute().is_err()
+        && F::reroute(&mut packet).is_err()
     {
         conn::touch(c);
         return packet.free();
@@ -362,17 +295,18 @@ fn reply<'a>(
 
 /// For no connection there is.
 #[inline]
-fn unknown<'a>(
+fn unknown<'a, F: Family>(
     ns: NsRef<'a>,
     rcu: Rcu<'a>,
     packet: Packet<'a>,
-    ip: &Ip4,
+    ip: &Ip<F>,
     t: &Transport,
     tuple: &Tuple,
     point: Point,
 ) -> Verdict<'a> {
     if ns.value().sysctl.nat_icmp_send.load(Ordering::Relaxed) != 0 && is_stray(ns, rcu, tuple, t) {
-        packet.send_icmp4(icmp::DEST_UNREACH, icmp::PORT_UNREACH, 0);
+        let mut packet = packet;
+        F::send_port_unreachable(&mut packet);
         return packet.drop();
     }
     if takes_requests(&packet, point) {
@@ -390,11 +324,11 @@ fn is_stray<'a>(ns: NsRef<'a>, rcu: Rcu<'a>, tuple: &Tuple, t: &Transport) -> bo
 
 /// Finds a server for a new connection and sends the packet there.
 #[inline]
-fn schedule<'a>(
+fn schedule<'a, F: Family>(
     ns: NsRef<'a>,
     rcu: Rcu<'a>,
     packet: Packet<'a>,
-    ip: &Ip4,
+    ip: &Ip<F>,
     t: &Transport,
     tuple: &Tuple,
 ) -> Verdict<'a> {
@@ -423,7 +357,7 @@ fn schedule<'a>(
             conn::start(c);
             verdict
         }
-        NewConn::NoServer => no_server(packet, svc, t),
+        NewConn::NoServer => no_server::<F>(packet, svc, t),
         NewConn::Failed => packet.drop(),
     }
 }
@@ -500,11 +434,15 @@ fn new_conn<'a>(
 
 /// No server wants it: tell the client.
 #[cold]
-fn no_server<'a>(packet: Packet<'a>, svc: Ref<'_, Service>, t: &Transport) -> Verdict<'a> {
+fn no_server<'a, F: Family>(
+    mut packet: Packet<'a>,
+    svc: Ref<'_, Service>,
+    t: &Transport,
+) -> Verdict<'a> {
     // An FTP service is asked about every port of its address; others may own them.
     if svc.value().key.port == Port::FTP && t.dst != Port::FTP {
         return packet.accept();
     }
-    packet.send_icmp4(icmp::DEST_UNREACH, icmp::PORT_UNREACH, 0);
+    F::send_port_unreachable(&mut packet);
     packet.drop()
 }

@@ -6,11 +6,11 @@
 
 use crate::{
     ip_vs_conn::{self as conn, Conn, ConnRef, Direction},
-    ip_vs_core::{defrag_user, Ip4},
+    ip_vs_ip::{Family, Ip},
     ip_vs_ns::NsRef,
     ip_vs_proto::{End, Transport},
     ip_vs_svc::{count_in, count_out},
-    ip_vs_xmit::{self as xmit, icmp},
+    ip_vs_xmit as xmit,
 };
 use core::sync::atomic::Ordering;
 use ipvs_logic::{
@@ -27,19 +27,19 @@ use knet::{
 const ICMP_LEN: u32 = 8;
 
 /// The packet that an ICMP error is about.
-struct Inner {
+struct Inner<F> {
     /// Its header.
-    ip: Ip4,
+    ip: Ip<F>,
     /// Its ports.
     ports: Transport,
 }
 
-impl Inner {
+impl<F: Family> Inner<F> {
     /// Of the ICMP packet with this header; `None` if it is not about a packet of ours.
-    fn read(packet: &Packet<'_>, outer: &Ip4) -> Option<Self> {
-        let ip = Ip4::read(packet, outer.transport.checked_add(ICMP_LEN)?)?;
+    fn read(packet: &Packet<'_>, outer: &Ip<F>) -> Option<Self> {
+        let ip = Ip::read(packet, outer.transport.checked_add(ICMP_LEN)?)?;
         let known = ip.proto == Proto::TCP || ip.proto == Proto::UDP;
-        if ip.version != 4 || ip.header_len() < 20 || !known || ip.is_later_fragment {
+        if !ip.is_sane || !known || ip.is_later_fragment {
             return None;
         }
         let ports = Transport::read_ports(packet, ip.transport)?;
@@ -54,19 +54,19 @@ impl Inner {
 
 /// An ICMP packet, at one of the hooks.
 #[cold]
-pub fn ipv4<'a>(
+pub fn packet_at<'a, F: Family>(
     ns: NsRef<'a>,
     rcu: Rcu<'a>,
     mut packet: Packet<'a>,
-    mut ip: Ip4,
+    mut ip: Ip<F>,
     point: Point,
 ) -> Verdict<'a> {
     if ip.is_fragment {
-        packet = match packet.defrag4(defrag_user(point)) {
+        packet = match F::gather(packet, &ip, point) {
             Ok(p) => p,
             Err(verdict) => return verdict,
         };
-        match Ip4::read(&packet, packet.network_offset()) {
+        match Ip::read(&packet, packet.network_offset()) {
             Some(whole) => ip = whole,
             None => return packet.accept(),
         }
@@ -74,10 +74,7 @@ pub fn ipv4<'a>(
     let Some([kind, ..]) = packet.read::<{ ICMP_LEN as usize }>(ip.transport) else {
         return packet.drop();
     };
-    if !matches!(
-        kind,
-        icmp::DEST_UNREACH | icmp::SOURCE_QUENCH | icmp::TIME_EXCEEDED
-    ) {
+    if !F::is_icmp_error(kind) {
         return packet.accept();
     }
     let Some(inner) = Inner::read(&packet, &ip) else {
@@ -99,23 +96,21 @@ fn takes_errors(packet: &Packet<'_>, point: Point) -> bool {
     point != Point::LocalIn || packet.is_for_host()
 }
 
-fn right_checksum(packet: &Packet<'_>, ip: &Ip4) -> bool {
-    packet.is_checksum_right4(ip.transport, Proto::ICMP.0)
-}
-
 /// An error about a request, from the side of the real server: to the client, from the virtual
 /// address.
-fn from_server<'a>(
+fn from_server<'a, F: Family>(
     ns: NsRef<'a>,
     rcu: Rcu<'a>,
     mut packet: Packet<'a>,
-    ip: &Ip4,
-    inner: &Inner,
+    ip: &Ip<F>,
+    inner: &Inner<F>,
     c: ConnRef<'a>,
     point: Point,
 ) -> Verdict<'a> {
     let cv = c.value();
-    if !right_checksum(&packet, ip) || packet.make_writable(inner.end(), 0).is_err() {
+    if !F::is_icmp_checksum_right(&packet, ip.transport)
+        || packet.make_writable(inner.end(), 0).is_err()
+    {
         return packet.drop();
     }
     if !translate(&mut packet, ip, inner, End::Src, &cv.virt) {
@@ -123,7 +118,7 @@ fn from_server<'a>(
     }
     if point != Point::LocalIn
         && ns.value().sysctl.snat_reroute.load(Ordering::Relaxed) != 0
-        && packet.reroute().is_err()
+        && F::reroute(&mut packet).is_err()
     {
         return packet.drop();
     }
@@ -136,18 +131,18 @@ fn from_server<'a>(
 }
 
 /// An error about a reply, from the side of the client: to the real server.
-fn from_client<'a>(
+fn from_client<'a, F: Family>(
     ns: NsRef<'a>,
     rcu: Rcu<'a>,
     packet: Packet<'a>,
-    ip: &Ip4,
-    inner: &Inner,
+    ip: &Ip<F>,
+    inner: &Inner<F>,
     c: ConnRef<'a>,
     point: Point,
 ) -> Verdict<'a> {
     let cv: &'a Conn = c.value();
     let translated = cv.method() == Some(FwdMethod::Masq);
-    if translated && !right_checksum(&packet, ip) {
+    if translated && !F::is_icmp_checksum_right(&packet, ip.transport) {
         return packet.drop();
     }
     let Some(dest) = &cv.dest else {
@@ -162,7 +157,7 @@ fn from_client<'a>(
         Ok(way) => way,
         Err(_) => return packet.free(),
     };
-    if way.is_local() && packet_goes_to_loopback(cv) && way.was_input {
+    if way.is_local() && F::is_foreign_to(&packet, &cv.real.addr) {
         return packet.free();
     }
     if packet.make_writable(inner.end(), way.headroom).is_err()
@@ -173,15 +168,17 @@ fn from_client<'a>(
     xmit::send_translated(packet, cv, &way, rcu)
 }
 
-fn packet_goes_to_loopback(cv: &Conn) -> bool {
-    cv.real.addr.is_loopback4()
-}
-
 /// Puts `new` at `end` of the packet, and at the other end of the one it is about.
-fn translate(packet: &mut Packet<'_>, ip: &Ip4, inner: &Inner, end: End, new: &Endpoint) -> bool {
+fn translate<F: Family>(
+    packet: &mut Packet<'_>,
+    ip: &Ip<F>,
+    inner: &Inner<F>,
+    end: End,
+    new: &Endpoint,
+) -> bool {
     // The header could have changed between looking at it and making it writable, if it was in a
     // page that others can write to.
-    let again = Ip4::read(packet, inner.ip.offset);
+    let again = Ip::<F>::read(packet, inner.ip.offset);
     if again.is_none_or(|a| a.transport != inner.ip.transport) {
         return false;
     }
@@ -189,27 +186,12 @@ fn translate(packet: &mut Packet<'_>, ip: &Ip4, inner: &Inner, end: End, new: &E
         End::Src => End::Dst,
         End::Dst => End::Src,
     };
-    ip.set_addr(packet, end, new.addr.v4_be());
-    inner.ip.set_addr(packet, other, new.addr.v4_be());
+    ip.set_addr(packet, end, &new.addr);
+    inner.ip.set_addr(packet, other, &new.addr);
     let port = inner.ip.transport as usize + if other == End::Dst { 2 } else { 0 };
     let Some(p) = packet.head_mut().get_mut(port..port + 2) else {
         return false;
     };
     p.copy_from_slice(&new.port.be().to_ne_bytes());
-    set_checksum(packet, ip.transport)
-}
-
-/// Computes the ICMP checksum.
-fn set_checksum(packet: &mut Packet<'_>, offset: u32) -> bool {
-    let at = (offset as usize).saturating_add(2);
-    let Some(c) = packet.head_mut().get_mut(at..at.saturating_add(2)) else {
-        return false;
-    };
-    c.fill(0);
-    let sum = packet.checksum_from(offset);
-    if let Some(c) = packet.head_mut().get_mut(at..at.saturating_add(2)) {
-        c.copy_from_slice(&sum.to_ne_bytes());
-    }
-    packet.set_checksum_right();
-    true
+    F::set_icmp_checksum(packet, ip).is_some()
 }

@@ -5,11 +5,12 @@
 
 use crate::{
     ip_vs_conn::{ConnRef, Direction, Status},
+    ip_vs_ip::Family,
     ip_vs_ns::NsState,
 };
 use core::sync::atomic::{AtomicU32, Ordering};
 use ipvs_logic::{
-    addr::{Endpoint, Port, Proto},
+    addr::{Addr, Endpoint, Port, Proto},
     checksum,
     flags::ConnFlags,
     state,
@@ -215,16 +216,16 @@ pub enum End {
 }
 
 /// Puts `new` in the place of `old` in the transport header at `offset`, which is writable as a
-/// whole, and corrects the checksum. IPv4.
+/// whole, and corrects the checksum.
 #[inline]
-pub fn translate(
+pub fn translate<F: Family>(
     packet: &mut Packet<'_>,
     proto: Proto,
     offset: u32,
     end: End,
     old: &Endpoint,
     new: &Endpoint,
-    other: u32,
+    other: &Addr,
 ) {
     let summed = packet.summed();
     let at = match proto {
@@ -247,13 +248,12 @@ pub fn translate(
             [a, b] => u16::from_ne_bytes([a, b]),
             _ => return,
         };
-        let (from, to) = (old.addr.v4_be(), new.addr.v4_be());
         let check = if summed == Summed::Partial {
-            Some(checksum::partial4(check, from, to))
+            Some(F::partial(check, &old.addr, &new.addr))
         } else if proto == Proto::TCP {
-            Some(checksum::update4(check, from, to, old.port, new.port))
+            Some(F::update(check, old, new))
         } else {
-            checksum::update4_udp(check, from, to, old.port, new.port)
+            F::update_udp(check, old, new)
         };
         match check {
             Some(check) => {
@@ -266,7 +266,7 @@ pub fn translate(
         }
     }
     if recompute {
-        fill_udp_checksum(packet, offset, new.addr.v4_be(), other);
+        fill_udp_checksum::<F>(packet, offset, &new.addr, other);
     } else if summed == Summed::Complete {
         packet.set_checksum_unknown();
     }
@@ -274,11 +274,10 @@ pub fn translate(
 
 /// A UDP sender need not have filled the checksum in; after translation stock does.
 #[cold]
-fn fill_udp_checksum(packet: &mut Packet<'_>, offset: u32, a: u32, b: u32) {
+fn fill_udp_checksum<F: Family>(packet: &mut Packet<'_>, offset: u32, a: &Addr, b: &Addr) {
     let len = packet.len().saturating_sub(offset);
-    let sum = checksum::Sum::from_partial(packet.partial_sum_from(offset))
-        .add_pseudo4(a, b, Proto::UDP.0, len)
-        .finish_udp();
+    let data = checksum::Sum::from_partial(packet.partial_sum_from(offset));
+    let sum = F::add_pseudo(data, a, b, Proto::UDP, len).finish_udp();
     let at = (offset as usize).saturating_add(6);
     if let Some(c) = packet.head_mut().get_mut(at..at.saturating_add(2)) {
         c.copy_from_slice(&sum.to_ne_bytes());

@@ -23,6 +23,7 @@ pub mod ip_vs_core;
 pub mod ip_vs_ctl;
 pub mod ip_vs_genl;
 pub mod ip_vs_icmp;
+pub mod ip_vs_ip;
 pub mod ip_vs_ns;
 pub mod ip_vs_proc;
 pub mod ip_vs_proto;

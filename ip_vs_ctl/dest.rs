@@ -19,7 +19,7 @@ use kernel::prelude::*;
 use knet::{
     net::Net,
     rcu::{self, Arc},
-    route::{addr_type4, AddrType},
+    route::{addr_type4, AddrType, Path},
     timed::{jiffies, time_before, HZ},
     Gfp,
 };

@@ -13,6 +13,22 @@ use crate::{
 use core::ptr::NonNull;
 use kernel::prelude::*;
 
+/// What routes of both families can tell.
+pub trait Path {
+    /// Whether it still holds.
+    fn is_current(&self, net: &Net) -> bool;
+    /// Whether it ends at this host.
+    fn is_local(&self) -> bool;
+    /// Longest packet it takes.
+    fn mtu(&self, rcu: Rcu<'_>) -> u32;
+    /// Room the device wants for its link layer header.
+    fn header_room(&self, rcu: Rcu<'_>) -> u32;
+    /// Whether its device is going down: such a route must not be kept.
+    fn is_dev_down(&self, rcu: Rcu<'_>) -> bool;
+    /// Whether it leads out through the device with this index.
+    fn uses_dev(&self, ifindex: i32, rcu: Rcu<'_>) -> bool;
+}
+
 /// A route, and the source address it gives.
 ///
 /// Released a grace period after the last reference: packets under way use it without one.
@@ -57,9 +73,16 @@ impl Route {
         &raw const self.rt().dst
     }
 
+    /// The source address for packets that this host sends along it, in network order.
+    pub fn saddr(&self) -> u32 {
+        self.saddr
+    }
+}
+
+impl Path for Route {
     /// Whether it still holds: the same test as `ipv4_dst_check()`, without the call.
     #[inline]
-    pub fn is_current(&self, net: &Net) -> bool {
+    fn is_current(&self, net: &Net) -> bool {
         // SAFETY: By the type's invariant; the field is changed by others at any time.
         let obsolete = unsafe { (&raw const (*self.dst()).obsolete).read_volatile() };
         // SAFETY: The namespace is valid; the field is changed by others at any time.
@@ -67,39 +90,29 @@ impl Route {
         obsolete == FORCE_CHECK && self.rt().rt_genid == genid
     }
 
-    /// Whether it ends at this host.
     #[inline]
-    pub fn is_local(&self) -> bool {
+    fn is_local(&self) -> bool {
         self.rt().rt_flags & raw::KNET_RTCF_LOCAL != 0
     }
 
-    /// The source address for packets that this host sends along it, in network order.
-    pub fn saddr(&self) -> u32 {
-        self.saddr
-    }
-
-    /// Longest packet it takes.
     #[inline]
-    pub fn mtu(&self, _rcu: Rcu<'_>) -> u32 {
+    fn mtu(&self, _rcu: Rcu<'_>) -> u32 {
         // SAFETY: By the type's invariant; RCU keeps the device.
         unsafe { helpers::dst_mtu4(self.dst()) }
     }
 
-    /// Room the device wants for its link layer header.
     #[inline]
-    pub fn header_room(&self, _rcu: Rcu<'_>) -> u32 {
+    fn header_room(&self, _rcu: Rcu<'_>) -> u32 {
         // SAFETY: By the type's invariant; a route's device is never null, and RCU keeps it.
         unsafe { helpers::dst_header_room(self.dst()) }
     }
 
-    /// Whether its device is going down: such a route must not be kept.
-    pub fn is_dev_down(&self, _rcu: Rcu<'_>) -> bool {
+    fn is_dev_down(&self, _rcu: Rcu<'_>) -> bool {
         // SAFETY: By the type's invariant; RCU keeps the device.
         unsafe { helpers::dst_dev_down(self.dst()) }
     }
 
-    /// Whether it leads out through the device with this index.
-    pub fn uses_dev(&self, ifindex: i32, _rcu: Rcu<'_>) -> bool {
+    fn uses_dev(&self, ifindex: i32, _rcu: Rcu<'_>) -> bool {
         // SAFETY: By the type's invariant; RCU keeps the device.
         unsafe { helpers::dst_ifindex(self.dst()) == ifindex }
     }

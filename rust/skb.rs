@@ -145,6 +145,9 @@ impl<'a> Packet<'a> {
 
     #[inline]
     fn rtable(&self) -> Option<&raw::rtable> {
+        if u32::from(self.state.pf) != raw::NFPROTO_IPV4 {
+            return None;
+        }
         let p = (self.refdst() & !NOREF) as *const raw::rtable;
         // SAFETY: An IPv4 packet's route, which the packet holds or RCU keeps.
         unsafe { p.as_ref() }
@@ -334,7 +337,11 @@ impl<'a> Packet<'a> {
 
     /// Routes a reply of this host or a forwarded one again, as if it had been sent from here.
     /// IPv4 only.
-    pub fn reroute(&mut self) -> Result {
+    #[inline]
+    pub fn reroute4(&mut self) -> Result {
+        if u32::from(self.state.pf) != raw::NFPROTO_IPV4 {
+            return Err(EAFNOSUPPORT);
+        }
         // SAFETY: By the type's invariant.
         to_result(unsafe { helpers::skb_reroute4(self.net().as_ptr(), self.skb.as_ptr()) })
     }
