@@ -353,17 +353,35 @@ impl Do for SetDaemon {
         let has = |n: u16| attrs.get(n.into()).is_some();
         let state = attrs.get(daemon_attr::STATE.into()).ok_or(EINVAL)?;
         if request.cmd() == cmd::DEL_DAEMON {
-            return Err(match state.u32() {
-                MASTER | BACKUP => ESRCH,
-                _ => EINVAL,
-            });
+            return stop_daemon(state.u32());
         }
         if !has(daemon_attr::MCAST_IFN) || !has(daemon_attr::SYNC_ID) {
             return Err(EINVAL);
         }
-        pr_err!("synchronisation daemons are not supported yet\n");
-        Err(EOPNOTSUPP)
+        start_daemon()
     }
+}
+
+/// Starts a synchronisation daemon, which cannot be done yet.
+///
+/// # Errors
+///
+/// `EOPNOTSUPP`.
+pub fn start_daemon() -> Result {
+    pr_err!("synchronisation daemons are not supported yet\n");
+    Err(EOPNOTSUPP)
+}
+
+/// Stops a synchronisation daemon, which there are none of.
+///
+/// # Errors
+///
+/// `ESRCH`; `EINVAL` if `state` is not that of one.
+pub fn stop_daemon(state: u32) -> Result {
+    Err(match state {
+        MASTER | BACKUP => ESRCH,
+        _ => EINVAL,
+    })
 }
 
 /// Synchronisation daemons, which there are none of.

@@ -12,6 +12,7 @@ use knet::{
     notifier::{Event, Listener, NetDevice, Notifier},
     pernet,
     rcu::{Barrier, CacheGuard},
+    sockopt,
     timed::Timed,
 };
 
@@ -28,6 +29,7 @@ pub mod ip_vs_ns;
 pub mod ip_vs_proc;
 pub mod ip_vs_proto;
 pub mod ip_vs_sched;
+pub mod ip_vs_sockopt;
 pub mod ip_vs_svc;
 pub mod ip_vs_sysctl;
 pub mod ip_vs_xmit;
@@ -41,6 +43,7 @@ pub(crate) const FREE_DEPTH: usize = 8;
 
 /// What exists while ip_vs.ko is loaded; dropped in this order.
 pub struct Ipvs {
+    _sockopts: sockopt::Registration,
     _genl: genl::Registration,
     _namespaces: pernet::Registration<ip_vs_ns::Namespaces>,
     _notifier: Pin<KBox<Notifier<Devices>>>,
@@ -73,8 +76,13 @@ impl Ipvs {
         let genl = ip_vs_genl::FAMILY.register(module).inspect_err(|_| {
             pr_err!("cannot register Generic Netlink interface.\n");
         })?;
+        // Last: see there.
+        let sockopts = ip_vs_sockopt::OPTIONS.register(module).inspect_err(|_| {
+            pr_err!("cannot register sockopt.\n");
+        })?;
         pr_info!("ipvs loaded.\n");
         Ok(Self {
+            _sockopts: sockopts,
             _genl: genl,
             _namespaces: namespaces,
             _notifier: notifier,

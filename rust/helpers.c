@@ -16,6 +16,7 @@
 #include <linux/random.h>
 #include <linux/skbuff.h>
 #include <linux/slab.h>
+#include <linux/sockptr.h>
 #include <linux/spinlock.h>
 #include <linux/timer.h>
 #include <linux/workqueue.h>
@@ -378,6 +379,16 @@ __ipvs_helper bool ipvs_helper_port_requires_bind_service(struct net *net, u16 p
 __ipvs_helper bool ipvs_helper_has_ipv6(void)
 {
 	return ipv6_mod_enabled();
+}
+
+__ipvs_helper struct net *ipvs_helper_sock_net(struct sock *sk)
+{
+	return sock_net(sk);
+}
+
+__ipvs_helper int ipvs_helper_copy_from_sockptr(void *to, sockptr_t from, size_t size)
+{
+	return copy_from_sockptr(to, from, size) ? -EFAULT : 0;
 }
 
 __ipvs_helper u32 ipvs_helper_total_ram_bits(void)

@@ -48,6 +48,7 @@ pub mod rcu;
 pub mod route;
 pub mod seq;
 pub mod skb;
+pub mod sockopt;
 pub mod sysctl;
 pub mod table;
 pub mod timed;

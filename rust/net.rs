@@ -43,6 +43,14 @@ impl Net {
         ptr::eq(user_ns, &raw const raw::init_user_ns)
     }
 
+    /// Whether the current task has CAP_NET_ADMIN in the user namespace that owns this.
+    pub fn is_admin(&self) -> bool {
+        // SAFETY: `self` is valid, and the owner never changes.
+        let user_ns = unsafe { (*self.as_ptr()).user_ns };
+        // SAFETY: A namespace keeps its owner.
+        unsafe { raw::ns_capable(user_ns, raw::CAP_NET_ADMIN as c_int) }
+    }
+
     /// Whether only privileged programs may listen on a port.
     pub fn is_privileged_port(&self, port: u16) -> bool {
         // SAFETY: `self` is valid.

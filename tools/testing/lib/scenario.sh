@@ -113,6 +113,7 @@ list() { run ipvsadm -Ln "$@"; }
 conns() { run cat /proc/net/ip_vs_conn; }
 rules() { run cat /proc/net/ip_vs; }
 nl() { python "import ipvsnl; ipvsnl.main()" "$@" 2>&1; } # messages on stdin
+opt() { python "import ipvsopt; ipvsopt.main()" "$@" 2>&1; } # socket options on stdin, see ipvsopt.py
 
 # The two services of most scenarios, masqueraded to the servers named.
 web() { # SCHEDULER SERVER...
