@@ -536,10 +536,7 @@ fn fill_stats(msg: &mut Msg<'_>, n: u16, n64: u16, stats: &svc::Stats) -> Result
     let Stats {
         counters: c,
         rates: r,
-    } = Stats {
-        counters: stats.totals(),
-        rates: Rates::default(),
-    };
+    } = stats.snapshot();
     msg.nest(n, |msg| fill_stats32(msg, &c, &r))?;
     msg.nest(n64, |msg| {
         for (n, value) in values(&c, &r) {

@@ -6,6 +6,7 @@
 use crate::{
     ip_vs_conn::{self, ConnTable},
     ip_vs_ctl::{self, Control},
+    ip_vs_est::{self, Estimation},
     ip_vs_proc::Files,
     ip_vs_proto::Timeouts,
     ip_vs_svc::{Dest, Service, Stats},
@@ -39,6 +40,8 @@ pub mod work {
     pub const TRASH: usize = 2;
     /// Ends connections of removed servers.
     pub const EXPIRE_NODEST: usize = 3;
+    /// Starts and stops threads of the estimation.
+    pub const EST_RELOAD: usize = 4;
 }
 
 /// Something of each address family.
@@ -111,6 +114,9 @@ pub struct Ns {
     /// not: who loads a scheduler under that may take long.
     #[pin]
     pub svc_resize: Mutex<()>,
+    /// Estimation of rates.
+    #[pin]
+    pub est: Estimation,
     /// What only configuration changes.
     #[pin]
     pub control: Mutex<Control>,
@@ -147,6 +153,7 @@ impl Ns {
             real_servers,
             hooks4 <- HookSlot::new(),
             svc_resize <- new_mutex!((), "ipvs->svc_resize"),
+            est <- Estimation::new(),
             control <- new_mutex!(Control::default(), "ipvs->control"),
         }? Error);
         Arc::pin_init(NsState::new(ns), knet::Gfp::Kernel)
@@ -177,7 +184,12 @@ static KEY: pernet::Key<Namespaces> = pernet::Key::new();
 
 impl PerNet for Namespaces {
     type State = NsState;
-    type Attached<'n> = (Files<'n>, sysctl::Table<'n, NsState>, HookGate<'n, NsState>);
+    type Attached<'n> = (
+        Files<'n>,
+        sysctl::Table<'n, NsState>,
+        sysctl::Table<'n, NsState>,
+        HookGate<'n, NsState>,
+    );
 
     fn key() -> &'static pernet::Key<Self> {
         &KEY
@@ -191,6 +203,7 @@ impl PerNet for Namespaces {
         Ok((
             Files::new(net)?,
             ip_vs_sysctl::register(net, ns)?,
+            ip_vs_est::register(net, ns)?,
             HookSlot::open(ns, |ns| &ns.hooks4, net),
         ))
     }
@@ -209,9 +222,11 @@ impl PerNet for Namespaces {
             work::SVC_RESIZE,
             work::TRASH,
             work::EXPIRE_NODEST,
+            work::EST_RELOAD,
         ] {
             NsState::stop(ns, which);
         }
+        ip_vs_est::stop(ns);
         ip_vs_conn::flush(ns);
         ip_vs_ctl::clear_trash(ns);
     }
@@ -224,6 +239,7 @@ impl Worker for Ns {
             work::SVC_RESIZE => ip_vs_ctl::svc_resize_work(this),
             work::TRASH => ip_vs_ctl::trash_work(this),
             work::EXPIRE_NODEST => ip_vs_conn::expire_nodest_work(this),
+            work::EST_RELOAD => ip_vs_est::reload_work(this),
             _ => {}
         }
     }

@@ -12,7 +12,6 @@ use core::{fmt, sync::atomic::Ordering};
 use ipvs_logic::{
     addr::Endpoint,
     procfmt::{self, ConnLine, DestLine, ServiceLine},
-    stats::{Rates, Stats},
 };
 use kernel::prelude::*;
 use knet::{
@@ -89,13 +88,6 @@ fn show_dest(dest: &Dest, out: &mut Writer<'_>) {
     written(procfmt::dest_line(out, &line));
 }
 
-fn total(ns: &NsState) -> Stats {
-    Stats {
-        counters: ns.stats.totals(),
-        rates: Rates::default(),
-    }
-}
-
 /// Packets of all services.
 struct StatsFile;
 
@@ -103,7 +95,7 @@ impl Show for StatsFile {
     type Ns = Namespaces;
 
     fn show(ns: &NsArc, _net: &Net, out: &mut Writer<'_>) -> Result {
-        written(procfmt::stats_file(out, &total(ns)));
+        written(procfmt::stats_file(out, &ns.stats.snapshot()));
         Ok(())
     }
 }
@@ -121,7 +113,7 @@ impl Show for PerCpuFile {
                 written(procfmt::percpu_line(out, cpu, &counters));
             }
         }
-        written(procfmt::percpu_total(out, &total(ns)));
+        written(procfmt::percpu_total(out, &ns.stats.snapshot()));
         Ok(())
     }
 }

@@ -22,6 +22,7 @@ pub use knet;
 pub mod ip_vs_conn;
 pub mod ip_vs_core;
 pub mod ip_vs_ctl;
+pub mod ip_vs_est;
 pub mod ip_vs_genl;
 pub mod ip_vs_icmp;
 pub mod ip_vs_ip;

@@ -11,8 +11,10 @@ use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU16, AtomicU32, AtomicU64,
 use ipvs_logic::{
     addr::{Addr, Af, Port, Tuple},
     ctl::{DestConf, DestKey, ServiceKey},
+    est::{self, Estimator},
     flags::{ConnFlags, SvcFlags},
     overload,
+    stats::Rates,
 };
 use kernel::prelude::*;
 use knet::{
@@ -23,11 +25,22 @@ use knet::{
     route::Route,
 };
 
-/// Packets, bytes and connections.
+/// Packets, bytes and connections, and their rates.
+///
+/// Without locks: only the estimation's threads change `last` and `average`, no two at once, and who
+/// reads rates while these do may see some of the old and some of the new ones.
 pub struct Stats {
     cpus: Counters<5>,
     /// What the counters were when they were last zeroed.
     zero: [AtomicU64; 5],
+    /// What the counters were when they were last sampled.
+    last: [AtomicU64; 5],
+    /// Averages of rates, scaled.
+    average: [AtomicU64; 5],
+    /// The tick of the last sample; 0 before the first.
+    sampled: AtomicU32,
+    /// Zeroed since they were last sampled.
+    zeroed: AtomicBool,
 }
 
 /// What is counted, as numbers of `Counters`.
@@ -41,6 +54,10 @@ impl Stats {
         Ok(Self {
             cpus: Counters::new()?,
             zero: Default::default(),
+            last: Default::default(),
+            average: Default::default(),
+            sampled: AtomicU32::new(0),
+            zeroed: AtomicBool::new(false),
         })
     }
 
@@ -73,8 +90,78 @@ impl Stats {
         for (z, s) in self.zero.iter().zip(self.cpus.sum()) {
             z.store(s, Ordering::Relaxed);
         }
+        self.zeroed.store(true, Ordering::Release);
+    }
+
+    /// Counters and rates, as they are shown.
+    pub fn snapshot(&self) -> Snapshot {
+        Snapshot {
+            counters: self.totals(),
+            rates: if self.zeroed.load(Ordering::Relaxed) {
+                Rates::default()
+            } else {
+                self.estimator().rates()
+            },
+        }
+    }
+
+    fn estimator(&self) -> Estimator {
+        let [cps, inpps, inbps, outpps, outbps] = load(&self.average);
+        Estimator {
+            last: Self::export(load(&self.last)),
+            avg: Rates {
+                cps,
+                inpps,
+                outpps,
+                inbps,
+                outbps,
+            },
+        }
+    }
+
+    fn set_average(&self, r: &Rates) {
+        let avg = [r.cps, r.inpps, r.inbps, r.outpps, r.outbps];
+        store(&self.average, avg);
+    }
+
+    /// Estimates rates anew, once a tick at most.
+    pub fn sample(&self, tick: u32) {
+        let tick = tick.max(1);
+        let before = self.sampled.swap(tick, Ordering::Relaxed);
+        if before == tick {
+            return;
+        }
+        let mut periods = match before {
+            0 => 1,
+            _ => est::periods(before, tick),
+        };
+        let mut estimator = self.estimator();
+        if self.zeroed.load(Ordering::Relaxed) {
+            // Readers see rates of 0 all the time. If it is zeroed right now, that is seen next.
+            self.set_average(&Rates::default());
+            self.zeroed.swap(false, Ordering::AcqRel);
+            estimator = Estimator::zero(&Self::export(load(&self.zero)));
+            periods = 1;
+        }
+        let now = self.cpus.sum();
+        estimator.sample(&Self::export(now), periods);
+        store(&self.last, now);
+        self.set_average(&estimator.avg);
     }
 }
+
+fn load(from: &[AtomicU64; 5]) -> [u64; 5] {
+    from.each_ref().map(|n| n.load(Ordering::Relaxed))
+}
+
+fn store(to: &[AtomicU64; 5], values: [u64; 5]) {
+    for (to, value) in to.iter().zip(values) {
+        to.store(value, Ordering::Relaxed);
+    }
+}
+
+/// Counters and rates of one moment.
+pub use ipvs_logic::stats::Stats as Snapshot;
 
 /// A snapshot of what was counted.
 pub use ipvs_logic::stats::Counters as Totals;

@@ -10,6 +10,7 @@ use super::{
 use crate::{
     ip_vs_conn,
     ip_vs_core::HOOKS4,
+    ip_vs_est,
     ip_vs_ns::{work, Ns, NsArc, NsState},
     ip_vs_sched::{hold_ip_vs, Bound},
     ip_vs_svc::{Roster, Service},
@@ -127,6 +128,7 @@ pub fn add_service(ns: &NsArc, key: &ServiceKey, conf: &ServiceConf, mask: SvcFl
         return Err(ENOMEM);
     }
     count_service(ns, key, 1);
+    ip_vs_est::enable(ns);
     if ns.services.wants_to_grow() {
         NsState::queue(ns.as_ref(), work::SVC_RESIZE, 1);
     }

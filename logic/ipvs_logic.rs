@@ -23,6 +23,7 @@
 pub mod addr;
 pub mod checksum;
 pub mod ctl;
+pub mod est;
 pub mod flags;
 pub mod netlink;
 pub mod overload;

@@ -4,9 +4,11 @@
  * needs together is one call.
  */
 #include <linux/compiler_types.h>
+#include <linux/cpumask.h>
 #include <linux/icmp.h>
 #include <linux/ip.h>
 #include <linux/ipv6.h>
+#include <linux/kthread.h>
 #include <linux/mm.h>
 #include <linux/module.h>
 #include <linux/netdevice.h>
@@ -14,6 +16,8 @@
 #include <linux/netfilter_ipv4.h>
 #include <linux/percpu.h>
 #include <linux/random.h>
+#include <linux/sched/isolation.h>
+#include <linux/sched/task.h>
 #include <linux/skbuff.h>
 #include <linux/slab.h>
 #include <linux/sockptr.h>
@@ -259,6 +263,28 @@ __ipvs_helper void *ipvs_helper_percpu_ptr(void *p, u32 cpu)
 	return cpu < nr_cpu_ids && cpu_possible(cpu) ? per_cpu_ptr((void __percpu *)(__force unsigned long)p, cpu) : NULL;
 }
 
+static __always_inline void percpu_sum(const u64 *p, u64 *sum, size_t n)
+{
+	unsigned int cpu;
+	size_t i;
+
+	for_each_possible_cpu(cpu) {
+		const u64 *v = per_cpu_ptr(PERCPU(p), cpu);
+
+		for (i = 0; i < n; i++)
+			sum[i] += READ_ONCE(v[i]);
+	}
+}
+
+__ipvs_helper void ipvs_helper_percpu_sum(const u64 *p, u64 *sum, size_t n)
+{
+	/* Unrolled where there are many of them. */
+	if (n == 5)
+		percpu_sum(p, sum, 5);
+	else
+		percpu_sum(p, sum, n);
+}
+
 __ipvs_helper void ipvs_helper_percpu_inc3(u64 *a, u64 *b, u64 *c)
 {
 	this_cpu_inc(*PERCPU(a));
@@ -305,6 +331,63 @@ __ipvs_helper bool ipvs_helper_delayed_work_queue(struct delayed_work *w, unsign
 __ipvs_helper bool ipvs_helper_delayed_work_stop(struct delayed_work *w)
 {
 	return disable_delayed_work_sync(w);
+}
+
+/* ---- threads ---- */
+__ipvs_helper struct task_struct *ipvs_helper_kthread_create(int (*fn)(void *), void *data, const char *name)
+{
+	struct task_struct *task = kthread_create(fn, data, "%s", name);
+
+	return IS_ERR(task) ? task : get_task_struct(task);
+}
+
+__ipvs_helper void ipvs_helper_kthread_sleep(long jiffies)
+{
+	set_current_state(TASK_IDLE);
+	if (!kthread_should_stop())
+		schedule_timeout(jiffies);
+	__set_current_state(TASK_RUNNING);
+}
+
+__ipvs_helper u64 ipvs_helper_current_runtime(void)
+{
+	return current->se.sum_exec_runtime;
+}
+
+/* ---- sets of CPUs ---- */
+__ipvs_helper struct cpumask *ipvs_helper_cpulist_alloc(void)
+{
+	return kzalloc(cpumask_size(), GFP_KERNEL);
+}
+
+__ipvs_helper int ipvs_helper_cpulist_parse(const char *text, struct cpumask *mask)
+{
+	int err = cpulist_parse(text, mask);
+
+	if (!err)
+		cpumask_and(mask, mask, &current->cpus_mask);
+	return err;
+}
+
+__ipvs_helper unsigned int ipvs_helper_cpulist_weight(const struct cpumask *mask)
+{
+	unsigned int weight;
+
+	rcu_read_lock();
+	weight = cpumask_weight(mask ?: housekeeping_cpumask(HK_TYPE_KTHREAD));
+	rcu_read_unlock();
+	return weight;
+}
+
+__ipvs_helper int ipvs_helper_cpulist_print(const struct cpumask *mask, char *buf, size_t size)
+{
+	int len;
+
+	rcu_read_lock();
+	mask = mask ?: housekeeping_cpumask(HK_TYPE_KTHREAD);
+	len = scnprintf(buf, size, "%*pbl\n", cpumask_pr_args(mask));
+	rcu_read_unlock();
+	return len;
 }
 
 /* ---- namespaces, devices ---- */

@@ -33,8 +33,10 @@ pub(crate) mod raw {
 /// Log prefix of this crate.
 const __LOG_PREFIX: &[u8] = b"IPVS\0";
 
+pub mod cpulist;
 pub mod genl;
 pub mod hook;
+pub mod kthread;
 pub mod lock;
 pub mod module;
 pub mod net;

@@ -76,13 +76,8 @@ impl<const N: usize> Counters<N> {
     /// What all CPUs counted together.
     pub fn sum(&self) -> [u64; N] {
         let mut sum = [0u64; N];
-        for cpu in 0..nr_cpu_ids() {
-            if let Some(v) = self.of_cpu(cpu) {
-                for (s, v) in sum.iter_mut().zip(v) {
-                    *s = s.wrapping_add(v);
-                }
-            }
-        }
+        // SAFETY: By the type's invariant there are `N` counters, and `sum` has room for as many.
+        unsafe { helpers::percpu_sum(self.0.as_ptr(), sum.as_mut_ptr(), N) };
         sum
     }
 }

@@ -459,6 +459,12 @@ impl<'g, T: Object> Ref<'g, T> {
         slot < LINKS && self.0.linked.load(Ordering::Relaxed) & (1 << slot) != 0
     }
 
+    /// The hash that it is linked under through `slot`, if it is or was.
+    #[inline]
+    pub fn hash(self, slot: usize) -> u32 {
+        self.0.hash[slot & (LINKS - 1)].load(Ordering::Relaxed)
+    }
+
     /// # Safety
     ///
     /// `value` is that of a counted object that is valid for `'g`.

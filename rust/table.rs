@@ -18,6 +18,7 @@ use crate::{
 use core::{
     marker::PhantomData,
     mem::offset_of,
+    ops::{ControlFlow, Range},
     ptr::{self, NonNull},
     sync::atomic::{fence, AtomicI32, AtomicPtr, AtomicU32, Ordering},
 };
@@ -407,6 +408,39 @@ impl<T: Object> Table<T> {
                 return (next != 0).then_some(next.into());
             }
             self.wait(cursor as u32);
+        }
+    }
+
+    /// Calls `f(object, link)` for what is linked under a hash that has its place in `places`, and
+    /// lets others run after each chain. The place of a hash is the number it is with its highest
+    /// bit last, so what belongs to a range does not depend on the number of buckets. Process
+    /// context.
+    ///
+    /// What is in the table all the time is seen once, or again if it is moved meanwhile. Stops
+    /// when `f` breaks.
+    pub fn for_each_place(
+        &self,
+        places: Range<u64>,
+        mut f: impl FnMut(Ref<'_, T>, usize, Rcu<'_>) -> ControlFlow<()>,
+    ) {
+        let place = |hash: u32| u64::from(hash.reverse_bits());
+        let Ok(first) = u32::try_from(places.start) else {
+            return;
+        };
+        let mut cursor = Some(u64::from(first.reverse_bits()));
+        let mut go = ControlFlow::Continue(());
+        let mut guard = rcu::read_lock();
+        while let Some(at) = cursor {
+            if go.is_break() || places.end <= place(at as u32) {
+                break;
+            }
+            let rcu = guard.rcu();
+            cursor = self.walk(rcu, at, |obj, slot| {
+                if go.is_continue() && places.contains(&place(obj.hash(slot))) {
+                    go = f(obj, slot, rcu);
+                }
+            });
+            guard.resched();
         }
     }
 
