@@ -19,7 +19,7 @@ use crate::{
 };
 use core::{marker::PhantomData, sync::atomic::Ordering};
 use ipvs_logic::{
-    addr::{Af, Endpoint, Port, Proto, Tuple},
+    addr::{Addr, Af, Endpoint, Port, Proto, Tuple},
     flags::{ConnFlags, FwdMethod, SvcFlags},
     tcp::State,
 };
@@ -86,6 +86,7 @@ fn packet_at<'a, F: Family>(
         if ip.proto == F::ICMP {
             return ip_vs_icmp::packet_at(ns, rcu, packet, ip, point);
         }
+        mark_foreign(ns, &mut packet, point);
         return packet.accept();
     }
     if ip.is_fragment {
@@ -125,6 +126,16 @@ fn takes_requests(packet: &Packet<'_>, point: Point) -> bool {
         Point::LocalIn => packet.is_for_host(),
         Point::LocalOut => true,
         Point::Forward => false,
+    }
+}
+
+/// Of a protocol that is not balanced. If we see it again it comes out of a tunnel: the settings may
+/// say that it is done with then.
+#[cold]
+pub fn mark_foreign(ns: NsRef<'_>, packet: &mut Packet<'_>, point: Point) {
+    let ignored = ns.value().sysctl.ignore_tunneled.load(Ordering::Relaxed) != 0;
+    if ignored && takes_requests(packet, point) {
+        packet.set_handled();
     }
 }
 
@@ -172,17 +183,13 @@ fn forward<'a, F: Family>(
     c: ConnRef<'a>,
 ) -> Verdict<'a> {
     let cv = c.value();
-    let Some(dest) = &cv.dest else {
-        return packet.accept();
-    };
-    count_in(ns.value(), dest, rcu, packet.len());
+    if let Some(dest) = &cv.dest {
+        count_in(ns.value(), dest, rcu, packet.len());
+    }
     proto::set_state(ns.value(), c, Direction::In, t);
     cv.count_in();
     conn::touch(c);
-    match cv.method() {
-        Some(FwdMethod::Masq) => xmit::nat(packet, ip, c, dest, rcu),
-        _ => xmit::local(packet),
-    }
+    xmit::forward(packet, ip, c, rcu, false)
 }
 
 /// Whether the first packet of a new connection came for one that is done.
@@ -357,8 +364,35 @@ fn schedule<'a, F: Family>(
             conn::start(c);
             verdict
         }
-        NewConn::NoServer => no_server::<F>(packet, svc, t),
+        NewConn::NoServer => no_server(ns, rcu, packet, ip, svc.value(), t, tuple),
         NewConn::Failed => packet.drop(),
+    }
+}
+
+/// Finds a server for the connection that `request` would begin, of which an ICMP packet only quotes
+/// a reply. `Err`: no service, no server.
+#[cold]
+pub fn schedule_icmp<'a>(
+    ns: NsRef<'a>,
+    rcu: Rcu<'a>,
+    packet: Packet<'a>,
+    request: &Tuple,
+) -> Result<(Packet<'a>, ConnRef<'a>), Verdict<'a>> {
+    let Some(svc) = find_service(ns, rcu, packet.net(), packet.mark(), request) else {
+        return Err(packet.accept());
+    };
+    let ours = request.src.port == Port::FTP_DATA
+        || packet.is_from_local() && is_reply_of_local_server(ns, rcu, request);
+    if ours {
+        return Err(packet.accept());
+    }
+    match new_conn(ns, rcu, &packet, svc, request) {
+        NewConn::Made(c) => Ok((packet, c)),
+        // An FTP service is asked about every port of its address.
+        NewConn::NoServer if is_port_of_others(svc.value(), request.dst.port) => {
+            Err(packet.accept())
+        }
+        NewConn::NoServer | NewConn::Failed => Err(packet.drop()),
     }
 }
 
@@ -435,14 +469,60 @@ fn new_conn<'a>(
 /// No server wants it: tell the client.
 #[cold]
 fn no_server<'a, F: Family>(
+    ns: NsRef<'a>,
+    rcu: Rcu<'a>,
     mut packet: Packet<'a>,
-    svc: Ref<'_, Service>,
+    ip: &Ip<F>,
+    svc: &Service,
     t: &Transport,
+    tuple: &Tuple,
 ) -> Verdict<'a> {
-    // An FTP service is asked about every port of its address; others may own them.
-    if svc.value().key.port == Port::FTP && t.dst != Port::FTP {
+    let bypassed = ns.value().sysctl.cache_bypass.load(Ordering::Relaxed) != 0
+        && svc.is_fwmark()
+        && F::is_other_host(packet.net(), &tuple.dst.addr);
+    if bypassed {
+        return bypass(ns, rcu, packet, ip, svc, t, tuple);
+    }
+    if is_port_of_others(svc, t.dst) {
         return packet.accept();
     }
     F::send_port_unreachable(&mut packet);
     packet.drop()
+}
+
+/// A cache that is down is passed by: makes a connection without a server.
+fn bypass<'a, F: Family>(
+    ns: NsRef<'a>,
+    rcu: Rcu<'a>,
+    packet: Packet<'a>,
+    ip: &Ip<F>,
+    svc: &Service,
+    t: &Transport,
+    tuple: &Tuple,
+) -> Verdict<'a> {
+    let one_packet = svc.flags().contains(SvcFlags::ONEPACKET) && tuple.proto == Proto::UDP;
+    let flags = if one_packet {
+        ConnFlags::ONE_PACKET
+    } else {
+        ConnFlags::NONE
+    };
+    let none = Endpoint::new(Addr::default(), Port::ZERO);
+    let param = Param {
+        tuple,
+        real_af: tuple.af,
+        real: none,
+        flags: flags.with_fwd(FwdMethod::Bypass),
+        fwmark: packet.mark(),
+    };
+    let Some(c) = conn::create(ns, rcu, &param, None) else {
+        return packet.drop();
+    };
+    let verdict = forward(ns, rcu, packet, ip, t, c);
+    conn::start(c);
+    verdict
+}
+
+/// An FTP service is asked about every port of its address; others may own them.
+fn is_port_of_others(svc: &Service, port: Port) -> bool {
+    svc.key.port == Port::FTP && port != Port::FTP
 }

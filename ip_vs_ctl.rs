@@ -8,12 +8,13 @@
 
 use crate::{
     ip_vs_ns::{Ns, NsArc, NsRef},
-    ip_vs_svc::Service,
+    ip_vs_svc::{Dest, Service},
 };
 use core::sync::atomic::{AtomicI32, Ordering};
 use ipvs_logic::{
     addr::{service_hash, Addr, Af, Port, Proto, Tuple},
     ctl::{CtlError, ServiceKey},
+    flags::FwdMethod,
     timeouts::{TimeoutId, TimeoutUser},
 };
 use kernel::prelude::*;
@@ -127,6 +128,23 @@ pub fn has_real_service<'g>(ns: NsRef<'g>, rcu: Rcu<'g>, t: &Tuple) -> bool {
             && d.conn_flags().is_masq()
     });
     found.is_some()
+}
+
+/// The real server at this address that has a tunnel with this port; 0 if it needs none.
+pub fn find_tunnel<'g>(
+    ns: NsRef<'g>,
+    rcu: Rcu<'g>,
+    addr: &Addr,
+    port: Port,
+) -> Option<Ref<'g, Dest>> {
+    let hash = real_server_hash(ns.value(), Af::Inet, addr, port);
+    let (dest, _) = ns.value().real_servers.find(rcu, hash, |d, _| {
+        d.tunnel_port() == port
+            && d.af == Af::Inet
+            && d.addr == *addr
+            && d.conn_flags().fwd() == Some(FwdMethod::Tunnel)
+    })?;
+    Some(dest)
 }
 
 fn real_server_hash(ns: &Ns, af: Af, addr: &Addr, port: Port) -> u32 {

@@ -6,15 +6,17 @@
 
 use crate::{
     ip_vs_conn::{self as conn, Conn, ConnRef, Direction},
+    ip_vs_core,
     ip_vs_ip::{Family, Ip},
     ip_vs_ns::NsRef,
     ip_vs_proto::{End, Transport},
     ip_vs_svc::{count_in, count_out},
+    ip_vs_tunnel::About,
     ip_vs_xmit as xmit,
 };
 use core::sync::atomic::Ordering;
 use ipvs_logic::{
-    addr::{Endpoint, Proto},
+    addr::{Endpoint, Proto, Tuple},
     flags::FwdMethod,
 };
 use knet::{
@@ -26,18 +28,29 @@ use knet::{
 /// Length of an ICMP header.
 const ICMP_LEN: u32 = 8;
 
+/// What an ICMP error says.
+pub struct Error<F> {
+    /// Type.
+    pub kind: u8,
+    /// Code.
+    pub code: u8,
+    /// The second word, in network order: the MTU of "fragmentation needed".
+    pub rest: u32,
+    /// The header it quotes first.
+    pub quoted: Ip<F>,
+}
+
 /// The packet that an ICMP error is about.
-struct Inner<F> {
+pub struct Inner<F> {
     /// Its header.
-    ip: Ip<F>,
+    pub ip: Ip<F>,
     /// Its ports.
-    ports: Transport,
+    pub ports: Transport,
 }
 
 impl<F: Family> Inner<F> {
-    /// Of the ICMP packet with this header; `None` if it is not about a packet of ours.
-    fn read(packet: &Packet<'_>, outer: &Ip<F>) -> Option<Self> {
-        let ip = Ip::read(packet, outer.transport.checked_add(ICMP_LEN)?)?;
+    /// With this header; `None` if it is no packet of ours.
+    fn of(packet: &Packet<'_>, ip: Ip<F>) -> Option<Self> {
         let known = ip.proto == Proto::TCP || ip.proto == Proto::UDP;
         if !ip.is_sane || !known || ip.is_later_fragment {
             return None;
@@ -71,23 +84,96 @@ pub fn packet_at<'a, F: Family>(
             None => return packet.accept(),
         }
     }
-    let Some([kind, ..]) = packet.read::<{ ICMP_LEN as usize }>(ip.transport) else {
+    let Some([kind, code, _, _, r0, r1, r2, r3]) = packet.read(ip.transport) else {
         return packet.drop();
     };
     if !F::is_icmp_error(kind) {
+        ip_vs_core::mark_foreign(ns, &mut packet, point);
         return packet.accept();
     }
-    let Some(inner) = Inner::read(&packet, &ip) else {
+    let quoted = ip
+        .transport
+        .checked_add(ICMP_LEN)
+        .and_then(|at| Ip::<F>::read(&packet, at));
+    let Some(quoted) = quoted else {
         return packet.accept();
     };
+    let inner = Inner::of(&packet, quoted);
     // The packet went the other way: what it says of a request comes from where the server is.
-    let tuple = inner.ip.tuple(&inner.ports);
-    match conn::lookup(ns, rcu, &tuple.swapped()) {
-        Some((c, Direction::Out)) => from_server(ns, rcu, packet, &ip, &inner, c, point),
-        Some((c, Direction::In)) if takes_errors(&packet, point) => {
-            from_client(ns, rcu, packet, &ip, &inner, c, point)
+    let tuple = inner.as_ref().map(|i| i.ip.tuple(&i.ports).swapped());
+    let found = tuple.and_then(|t| conn::lookup(ns, rcu, &t));
+    if let (Some((c, Direction::Out)), Some(inner)) = (found, &inner) {
+        return from_server(ns, rcu, packet, &ip, inner, c, point);
+    }
+    if !takes_errors(&packet, point) || !quoted.is_sane {
+        return packet.accept();
+    }
+    match F::about(ns, rcu, &packet, &quoted) {
+        About::Other => packet.accept(),
+        About::Tunnelled(at) => {
+            let error = Error {
+                kind,
+                code,
+                rest: u32::from_ne_bytes([r0, r1, r2, r3]),
+                quoted,
+            };
+            from_tunnel(ns, rcu, packet, &ip, &error, at)
         }
-        _ => packet.accept(),
+        About::Plain => match (inner, tuple, found) {
+            (Some(inner), _, Some((c, Direction::In))) => {
+                from_client(ns, rcu, packet, &ip, &inner, c, point)
+            }
+            (Some(inner), Some(tuple), _) => unknown(ns, rcu, packet, &ip, &inner, &tuple, point),
+            _ => packet.accept(),
+        },
+    }
+}
+
+/// An error about our packet to a real server in a tunnel, in which the client's begins at `at`: to
+/// the client.
+fn from_tunnel<'a, F: Family>(
+    ns: NsRef<'a>,
+    rcu: Rcu<'a>,
+    packet: Packet<'a>,
+    ip: &Ip<F>,
+    error: &Error<F>,
+    at: u32,
+) -> Verdict<'a> {
+    let request = Ip::<F>::read(&packet, at).and_then(|ip| Inner::of(&packet, ip));
+    let Some(request) = request else {
+        return packet.accept();
+    };
+    let tuple = request.ip.tuple(&request.ports);
+    let Some(c) = conn::lookup_to(ns, rcu, &tuple, Direction::In) else {
+        return packet.accept();
+    };
+    if !F::is_icmp_checksum_right(&packet, ip.transport) {
+        return packet.drop();
+    }
+    F::relay(ns, rcu, packet, error, &request, c.value())
+}
+
+/// About a reply of a connection that is not known here: it may have been another director's, and
+/// the same server be chosen for it.
+fn unknown<'a, F: Family>(
+    ns: NsRef<'a>,
+    rcu: Rcu<'a>,
+    packet: Packet<'a>,
+    ip: &Ip<F>,
+    inner: &Inner<F>,
+    request: &Tuple,
+    point: Point,
+) -> Verdict<'a> {
+    if ns.value().sysctl.schedule_icmp.load(Ordering::Relaxed) == 0 {
+        return packet.accept();
+    }
+    match ip_vs_core::schedule_icmp(ns, rcu, packet, request) {
+        Ok((packet, c)) => {
+            let verdict = from_client(ns, rcu, packet, ip, inner, c, point);
+            conn::start(c);
+            verdict
+        }
+        Err(verdict) => verdict,
     }
 }
 
@@ -145,15 +231,15 @@ fn from_client<'a, F: Family>(
     if translated && !F::is_icmp_checksum_right(&packet, ip.transport) {
         return packet.drop();
     }
-    let Some(dest) = &cv.dest else {
-        return packet.accept();
-    };
-    count_in(ns.value(), dest, rcu, packet.len());
+    if let Some(dest) = &cv.dest {
+        count_in(ns.value(), dest, rcu, packet.len());
+    }
     if !translated {
-        return xmit::local(packet);
+        cv.count_in();
+        return xmit::forward(packet, ip, c, rcu, true);
     }
     let mut packet = packet;
-    let way = match xmit::route_icmp(&mut packet, ip, dest, rcu, inner.end(), point) {
+    let way = match xmit::route_icmp(&mut packet, ip, cv, rcu, inner.end(), point) {
         Ok(way) => way,
         Err(_) => return packet.free(),
     };

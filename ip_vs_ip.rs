@@ -7,8 +7,12 @@
 //! C counterpart: `struct ip_vs_iphdr`, include/net/ip_vs.h
 
 use crate::{
+    ip_vs_conn::Conn,
+    ip_vs_icmp::{Error, Inner},
+    ip_vs_ns::NsRef,
     ip_vs_proto::{End, Transport},
     ip_vs_svc::Dest,
+    ip_vs_tunnel::About,
 };
 use ipvs_logic::addr::{Addr, Af, Endpoint, Proto, Tuple};
 use ipvs_logic::checksum::Sum;
@@ -17,7 +21,7 @@ use knet::{
     hook::Point,
     net::Net,
     rcu::{Arc, Object, Rcu, Ref, Slot},
-    route::Path,
+    route::{Path, Purpose},
     skb::{DefragUser, Packet, Verdict},
 };
 
@@ -92,8 +96,12 @@ pub trait Family: Copy + 'static {
     /// Changes an address; the header is writable.
     fn set_addr(ip: &Ip<Self>, packet: &mut Packet<'_>, end: End, addr: &Addr);
 
-    /// Decrements the time to live; the header is writable.
-    fn decrement_ttl(ip: &Ip<Self>, packet: &mut Packet<'_>);
+    /// Decrements the time to live.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    fn decrement_ttl(ip: &Ip<Self>, packet: &mut Packet<'_>) -> Result;
 
     /// A part of a datagram: puts it together, if it is not done before the hooks. `Err` if there
     /// is nothing to look at yet.
@@ -111,7 +119,35 @@ pub trait Family: Copy + 'static {
     /// # Errors
     ///
     /// Without a way, or memory.
-    fn find_route(net: &Net, addr: &Addr) -> Result<Arc<Self::Route>>;
+    fn find_route(net: &Net, addr: &Addr, purpose: Purpose) -> Result<Arc<Self::Route>>;
+
+    /// Whether the route that a packet has ends at this host.
+    fn is_route_local(packet: &Packet<'_>) -> bool;
+
+    /// Whether `addr` is that of one host, and not of this one.
+    fn is_other_host(net: &Net, addr: &Addr) -> bool;
+
+    /// Sends a packet to the real server in another packet.
+    fn tunnel<'a>(
+        packet: Packet<'a>,
+        ip: &Ip<Self>,
+        conn: &'a Conn,
+        rcu: Rcu<'a>,
+        is_icmp: bool,
+    ) -> Verdict<'a>;
+
+    /// Whose packet it is that an ICMP error quotes, beginning with this header.
+    fn about(ns: NsRef<'_>, rcu: Rcu<'_>, packet: &Packet<'_>, quoted: &Ip<Self>) -> About;
+
+    /// Makes of an ICMP error about our packet in a tunnel one about the client's, and sends it.
+    fn relay<'a>(
+        ns: NsRef<'a>,
+        rcu: Rcu<'a>,
+        packet: Packet<'a>,
+        error: &Error<Self>,
+        request: &Inner<Self>,
+        conn: &Conn,
+    ) -> Verdict<'a>;
 
     /// Sends a packet along a way.
     fn send<'a>(packet: Packet<'a>, route: Ref<'_, Self::Route>, rcu: Rcu<'_>) -> Verdict<'a>;

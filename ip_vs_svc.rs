@@ -451,9 +451,32 @@ impl Dest {
         self.route.swap(None);
     }
 
-    /// Port that replies carry which `real_servers` finds it by; `None` if it is not in there.
-    pub fn reverse_port(&self) -> Option<Port> {
-        self.conn_flags().is_masq().then_some(self.port)
+    /// Forwarding method and tunnel as they are now.
+    fn method_conf(&self) -> DestConf {
+        DestConf {
+            conn_flags: self.conn_flags(),
+            tun_type: self.tun_type.load(Ordering::Relaxed),
+            tun_port: self.tunnel_port(),
+            tun_flags: self.tun_flags.load(Ordering::Relaxed),
+            ..DestConf::default()
+        }
+    }
+
+    /// Port of its tunnel.
+    #[inline]
+    pub fn tunnel_port(&self) -> Port {
+        Port::from_be(self.tun_port.load(Ordering::Relaxed))
+    }
+
+    /// Port that `real_servers` finds it by: the one that replies come from, or that of its tunnel.
+    /// `None` if it is not in there.
+    pub fn table_port(&self) -> Option<Port> {
+        self.method_conf().real_server_port(self.port)
+    }
+
+    /// Whether with this configuration it has another place in `real_servers`.
+    pub fn conf_moves(&self, conf: &DestConf) -> bool {
+        conf.moves_real_server(&self.method_conf())
     }
 }
 

@@ -31,6 +31,14 @@ pub struct Sysctls {
     pub nat_icmp_send: AtomicI32,
     /// When the first packet of a connection finds an old one.
     pub conn_reuse_mode: AtomicI32,
+    /// Packets in tunnels are not split if the client's were not to be.
+    pub pmtu_disc: AtomicI32,
+    /// ICMP errors begin connections.
+    pub schedule_icmp: AtomicI32,
+    /// What comes out of a tunnel on this host was balanced before.
+    pub ignore_tunneled: AtomicI32,
+    /// Without a server, packets for a firewall mark go to where they were sent.
+    pub cache_bypass: AtomicI32,
     /// Load factor of the connection table, as a shift.
     pub conn_lfactor: AtomicI32,
     /// Load factor of the service table, as a shift.
@@ -57,6 +65,10 @@ impl Sysctls {
             snat_reroute: AtomicI32::new(1),
             nat_icmp_send: AtomicI32::new(0),
             conn_reuse_mode: AtomicI32::new(1),
+            pmtu_disc: AtomicI32::new(1),
+            schedule_icmp: AtomicI32::new(0),
+            ignore_tunneled: AtomicI32::new(0),
+            cache_bypass: AtomicI32::new(0),
             conn_lfactor: AtomicI32::new(default_conn_lfactor(is_init)),
             svc_lfactor: AtomicI32::new(default_svc_lfactor(is_init)),
         }
@@ -109,7 +121,7 @@ fn set_svc_lfactor(ns: NsRef<'_>, _old: i32, new: i32) -> Result {
     set_lfactor(ns, &ns.value().sysctl.svc_lfactor, new, work::SVC_RESIZE)
 }
 
-static ENTRIES: [Entry<NsState>; 8] = [
+static ENTRIES: [Entry<NsState>; 12] = [
     Entry::call(
         c"conn_max",
         |ns| ns.sysctl.conn_max.load(Ordering::Relaxed),
@@ -119,6 +131,10 @@ static ENTRIES: [Entry<NsState>; 8] = [
     Entry::int(c"expire_nodest_conn", |ns| &ns.sysctl.expire_nodest_conn),
     Entry::int(c"sloppy_tcp", |ns| &ns.sysctl.sloppy_tcp),
     Entry::int(c"nat_icmp_send", |ns| &ns.sysctl.nat_icmp_send),
+    Entry::int(c"pmtu_disc", |ns| &ns.sysctl.pmtu_disc),
+    Entry::int(c"schedule_icmp", |ns| &ns.sysctl.schedule_icmp),
+    Entry::int(c"ignore_tunneled", |ns| &ns.sysctl.ignore_tunneled),
+    Entry::int(c"cache_bypass", |ns| &ns.sysctl.cache_bypass),
     Entry::int(c"conn_reuse_mode", |ns| &ns.sysctl.conn_reuse_mode),
     Entry::call(
         c"conn_lfactor",

@@ -9,27 +9,110 @@ use crate::{
     ip_vs_proto::{header_len, translate, End},
     ip_vs_svc::Dest,
 };
+use ipvs_logic::{addr::Addr, flags::FwdMethod};
 use kernel::prelude::*;
 use knet::{
     hook::Point,
     net::Net,
     rcu::{Arc, Rcu, Ref},
-    route::Path,
+    route::{Path, Purpose},
     skb::{Packet, Verdict},
 };
 
-/// The way to a server: what it remembers, or a new one.
-#[inline]
-fn route_to<'g, F: Family>(net: &Net, dest: &Dest, rcu: Rcu<'g>) -> Option<Ref<'g, F::Route>> {
-    match F::route_slot(dest).load(rcu) {
-        Some(route) if route.is_current(net) => Some(route),
-        _ => find_route::<F>(net, dest, rcu),
+/// Where a forwarding method takes packets, and how it looks for the way.
+pub(crate) struct Method {
+    /// To servers on this host.
+    local: bool,
+    /// To servers elsewhere.
+    remote: bool,
+    /// To servers on this host when the packet was not on its way to this host.
+    redirect: bool,
+    /// How a way that nobody remembers is looked for.
+    purpose: Purpose,
+}
+
+const NAT: Method = Method {
+    local: true,
+    remote: true,
+    redirect: true,
+    purpose: Purpose::Plain,
+};
+/// ICMP errors that pass through: not to servers on this host.
+const NAT_FORWARD: Method = Method {
+    local: false,
+    redirect: false,
+    ..NAT
+};
+const DIRECT: Method = Method {
+    redirect: false,
+    purpose: Purpose::NextHop,
+    ..NAT
+};
+pub(crate) const TUNNEL: Method = Method {
+    purpose: Purpose::BoundSource,
+    ..DIRECT
+};
+const BYPASS: Method = Method {
+    purpose: Purpose::Plain,
+    local: false,
+    ..DIRECT
+};
+
+/// Where a packet is to go.
+#[derive(Clone, Copy)]
+pub(crate) struct Target<'a> {
+    /// The real server, which remembers the way to it; a backup director may not have it.
+    pub(crate) dest: Option<&'a Dest>,
+    /// The address.
+    pub(crate) addr: &'a Addr,
+}
+
+impl<'a> Target<'a> {
+    /// The server of a connection.
+    #[inline]
+    pub(crate) fn of(conn: &'a Conn) -> Self {
+        Self {
+            dest: conn.dest.as_deref(),
+            addr: &conn.real.addr,
+        }
     }
 }
 
+/// The way to a server: what it remembers, or a new one.
+#[inline]
+fn route_to<'g, F: Family>(
+    net: &Net,
+    target: Target<'_>,
+    purpose: Purpose,
+    rcu: Rcu<'g>,
+) -> Option<Ref<'g, F::Route>> {
+    if let Some(dest) = target.dest {
+        if let Some(route) = F::route_slot(dest).load(rcu) {
+            if route.is_current(net) {
+                return Some(route);
+            }
+        }
+    }
+    find_route::<F>(net, target, purpose, rcu)
+}
+
 #[cold]
-fn find_route<'g, F: Family>(net: &Net, dest: &Dest, rcu: Rcu<'g>) -> Option<Ref<'g, F::Route>> {
-    let route = match F::find_route(net, &dest.addr) {
+fn find_route<'g, F: Family>(
+    net: &Net,
+    target: Target<'_>,
+    purpose: Purpose,
+    rcu: Rcu<'g>,
+) -> Option<Ref<'g, F::Route>> {
+    let Some(dest) = target.dest else {
+        // Nobody will remember it: RCU keeps it until the packet is on its way.
+        let purpose = match purpose {
+            Purpose::BoundSource => Purpose::Plain,
+            p => p,
+        };
+        let route = F::find_route(net, target.addr, purpose).ok()?;
+        return Some(Arc::as_ref_rcu(&route, rcu));
+    };
+    let route = match F::find_route(net, &dest.addr, purpose) {
         Ok(r) => r,
         Err(_) => {
             dest.reset_route();
@@ -49,7 +132,7 @@ fn find_route<'g, F: Family>(net: &Net, dest: &Dest, rcu: Rcu<'g>) -> Option<Ref
 /// What there is to know about the way out after [`take_route`].
 pub struct Way<'a, F: Family> {
     /// The way out; none if the packet stays on this host, with the route it had.
-    route: Option<Ref<'a, F::Route>>,
+    pub(crate) route: Option<Ref<'a, F::Route>>,
     /// Room for the link layer header.
     pub headroom: u32,
 }
@@ -62,60 +145,113 @@ impl<F: Family> Way<'_, F> {
 }
 
 /// Finds the packet's way to the server. `Err` if it cannot go there: the sender was told if it
-/// should be. Decrements the time to live.
+/// should be. Decrements the time to live, and makes the first `writable` bytes writable, with room
+/// for the link layer header, if that is not 0.
 #[inline]
-fn take_route<'a, F: Family>(
+pub(crate) fn take_route<'a, F: Family>(
     packet: &mut Packet<'a>,
     ip: &Ip<F>,
-    dest: &Dest,
+    target: Target<'_>,
+    method: &Method,
     rcu: Rcu<'a>,
     writable: u32,
-    is_icmp: bool,
 ) -> Result<Way<'a, F>> {
-    let Some(route) = route_to::<F>(packet.net(), dest, rcu) else {
+    let Some(route) = route_to::<F>(packet.net(), target, method.purpose, rcu) else {
         packet.link_failure();
         return Err(EHOSTUNREACH);
     };
     if route.is_local() {
+        if !method.local || !(method.redirect || F::is_route_local(packet)) {
+            return Err(EINVAL);
+        }
         return Ok(Way {
             route: None,
             headroom: 0,
         });
     }
-    if F::is_from_loopback(ip, packet) {
+    if !method.remote || F::is_from_loopback(ip, packet) {
         return Err(EINVAL);
     }
     if ip.ttl <= 1 {
         F::send_time_exceeded(packet);
         return Err(EHOSTUNREACH);
     }
-    let headroom = route.header_room(rcu);
-    packet.make_writable(writable, headroom)?;
-    F::decrement_ttl(ip, packet);
-    if F::must_fit(ip, is_icmp) && !F::check_mtu(ip, packet, route.mtu(rcu), is_icmp) {
-        return Err(EMSGSIZE);
+    let mut headroom = 0;
+    if writable != 0 {
+        headroom = route.header_room(rcu);
+        packet.make_writable(writable, headroom)?;
     }
+    F::decrement_ttl(ip, packet)?;
     Ok(Way {
         route: Some(route),
         headroom,
     })
 }
 
+/// Whether the packet fits in its way out; if not, the sender is told. IPv4 splits those about
+/// errors.
+#[inline]
+fn fits<F: Family>(
+    packet: &mut Packet<'_>,
+    ip: &Ip<F>,
+    way: &Way<'_, F>,
+    rcu: Rcu<'_>,
+    is_icmp: bool,
+) -> bool {
+    let Some(route) = way.route else {
+        return true;
+    };
+    !F::must_fit(ip, is_icmp) || F::check_mtu(ip, packet, route.mtu(rcu), is_icmp)
+}
+
+/// Sends a packet of the client to where the connection leads; `is_icmp`: it is an error about one
+/// that needs no translation.
+#[inline]
+pub fn forward<'a, F: Family>(
+    packet: Packet<'a>,
+    ip: &Ip<F>,
+    conn: ConnRef<'a>,
+    rcu: Rcu<'a>,
+    is_icmp: bool,
+) -> Verdict<'a> {
+    match conn.method() {
+        Some(FwdMethod::Masq) => nat(packet, ip, conn, rcu),
+        Some(FwdMethod::DRoute) => {
+            let target = Target::of(conn.value());
+            as_is(packet, ip, target, &DIRECT, rcu, is_icmp)
+        }
+        Some(FwdMethod::Bypass) => {
+            let target = Target {
+                dest: None,
+                addr: &ip.dst,
+            };
+            as_is(packet, ip, target, &BYPASS, rcu, is_icmp)
+        }
+        Some(FwdMethod::Tunnel) => F::tunnel(packet, ip, conn.value(), rcu, is_icmp),
+        Some(FwdMethod::Local) => local(packet),
+        // Configuration takes numbers that mean nothing.
+        None => packet.accept(),
+    }
+}
+
 /// Translates a packet of the client and sends it to the real server.
 #[inline]
-pub fn nat<'a, F: Family>(
+fn nat<'a, F: Family>(
     mut packet: Packet<'a>,
     ip: &Ip<F>,
     conn: ConnRef<'a>,
-    dest: &Dest,
     rcu: Rcu<'a>,
 ) -> Verdict<'a> {
     let header_end = ip.transport.saturating_add(header_len(conn.proto));
     // A packet that is too short for its header gets as far as it does in stock.
     let writable = header_end.min(packet.len());
-    let Ok(way) = take_route(&mut packet, ip, dest, rcu, writable, false) else {
+    let target = Target::of(conn.value());
+    let Ok(way) = take_route(&mut packet, ip, target, &NAT, rcu, writable) else {
         return packet.free();
     };
+    if !fits(&mut packet, ip, &way, rcu, false) {
+        return packet.free();
+    }
     // From outside, to a loopback address: never.
     if way.is_local() && F::is_foreign_to(&packet, &conn.real.addr) {
         return packet.free();
@@ -134,6 +270,34 @@ pub fn nat<'a, F: Family>(
     );
     ip.set_addr(&mut packet, End::Dst, &conn.real.addr);
     send_translated(packet, conn.value(), &way, rcu)
+}
+
+/// Sends a packet as it is: to the real server's place on the link, or past all servers.
+#[inline]
+fn as_is<'a, F: Family>(
+    mut packet: Packet<'a>,
+    ip: &Ip<F>,
+    target: Target<'_>,
+    method: &Method,
+    rcu: Rcu<'a>,
+    is_icmp: bool,
+) -> Verdict<'a> {
+    let Ok(way) = take_route(&mut packet, ip, target, method, rcu, 0) else {
+        return packet.free();
+    };
+    if !fits(&mut packet, ip, &way, rcu, is_icmp) {
+        return packet.free();
+    }
+    let Some(route) = way.route else {
+        return local(packet);
+    };
+    packet.set_ignore_df();
+    packet.set_handled();
+    packet.untrack();
+    if packet.has_dev() {
+        packet.orphan();
+    }
+    F::send(packet, route, rcu)
 }
 
 /// Sends a packet that was translated for the real server of a connection.
@@ -162,20 +326,25 @@ pub fn send_translated<'a, F: Family>(
 pub fn route_icmp<'a, F: Family>(
     packet: &mut Packet<'a>,
     ip: &Ip<F>,
-    dest: &Dest,
+    conn: &Conn,
     rcu: Rcu<'a>,
     writable: u32,
     point: Point,
 ) -> Result<Way<'a, F>> {
-    let way = take_route(packet, ip, dest, rcu, writable, true)?;
-    if way.is_local() && point == Point::Forward {
-        return Err(EINVAL);
+    let method = if point == Point::Forward {
+        &NAT_FORWARD
+    } else {
+        &NAT
+    };
+    let way = take_route(packet, ip, Target::of(conn), method, rcu, writable)?;
+    if !fits(packet, ip, &way, rcu, true) {
+        return Err(EMSGSIZE);
     }
     Ok(way)
 }
 
 /// Lets a packet go on to a service of this host.
-pub fn local(mut packet: Packet<'_>) -> Verdict<'_> {
+pub(crate) fn local(mut packet: Packet<'_>) -> Verdict<'_> {
     packet.set_handled();
     packet.untrack();
     packet.accept()

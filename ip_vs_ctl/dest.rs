@@ -13,7 +13,6 @@ use core::sync::atomic::Ordering;
 use ipvs_logic::{
     addr::Af,
     ctl::{validate_dest, DestConf, DestKey, ServiceKey},
-    flags::FwdMethod,
 };
 use kernel::prelude::*;
 use knet::{
@@ -66,10 +65,6 @@ fn check_dest(function: &str, conf: &DestConf) -> Result {
             pr_err!("{}(): tunnel port is zero\n", function);
         }
         return Err(errno(e));
-    }
-    if conf.fwd() != Some(FwdMethod::Masq) {
-        pr_err!("forwarding methods other than masquerading are not supported yet\n");
-        return Err(EOPNOTSUPP);
     }
     Ok(())
 }
@@ -145,7 +140,7 @@ fn new_dest(net: &Net, svc: &Service, key: &DestKey) -> Result<Arc<Dest>> {
 }
 
 fn link_real_server(ns: &NsArc, dest: &Arc<Dest>) {
-    if let Some(port) = dest.reverse_port() {
+    if let Some(port) = dest.table_port() {
         let hash = real_server_hash(ns, dest.af, &dest.addr, port);
         let guard = rcu::read_lock();
         // `None` if it is in there already.
@@ -166,6 +161,9 @@ pub fn edit_dest(ns: &NsArc, service: &ServiceKey, key: &DestKey, conf: &DestCon
     let roster = svc.roster.get().ok_or(ESRCH)?;
     check_dest("ip_vs_edit_dest", conf)?;
     let (_, dest) = roster.find(key).ok_or(ENOENT)?;
+    if dest.conf_moves(conf) {
+        drop(ns.real_servers.remove(dest.arc().as_ref()));
+    }
     dest.configure(conf, false);
     link_real_server(ns, dest.arc());
     dest.reset_route();

@@ -4,7 +4,14 @@
 //! C counterparts: net/netfilter/ipvs/ip_vs_core.c, ip_vs_xmit.c
 
 use super::{defrag_user, Family, Ip};
-use crate::{ip_vs_proto::End, ip_vs_svc::Dest};
+use crate::{
+    ip_vs_conn::Conn,
+    ip_vs_icmp::{Error, Inner},
+    ip_vs_ns::NsRef,
+    ip_vs_proto::End,
+    ip_vs_svc::Dest,
+    ip_vs_tunnel::{self, About},
+};
 use ipvs_logic::{
     addr::{Addr, Af, Endpoint, Proto},
     checksum::{self, Sum},
@@ -14,7 +21,7 @@ use knet::{
     hook::Point,
     net::Net,
     rcu::{Arc, Rcu, Ref, Slot},
-    route::Route,
+    route::{addr_type4, AddrType, Purpose, Route},
     skb::{Packet, Verdict},
 };
 
@@ -97,7 +104,10 @@ impl Family for V4 {
     }
 
     #[inline]
-    fn decrement_ttl(ip: &Ip4, packet: &mut Packet<'_>) {
+    fn decrement_ttl(ip: &Ip4, packet: &mut Packet<'_>) -> Result {
+        if packet.is_shared() {
+            return packet.decrement_ttl4();
+        }
         let at = ip.offset as usize;
         let header = packet
             .head_mut()
@@ -109,7 +119,9 @@ impl Family for V4 {
             let new = u16::from_ne_bytes([*ttl, *proto]);
             let check = checksum::Delta::word16(old, new).apply(u16::from_ne_bytes([*c0, *c1]));
             [*c0, *c1] = check.to_ne_bytes();
+            return Ok(());
         }
+        packet.decrement_ttl4()
     }
 
     fn gather<'a>(packet: Packet<'a>, _ip: &Ip4, point: Point) -> Result<Packet<'a>, Verdict<'a>> {
@@ -121,8 +133,42 @@ impl Family for V4 {
         &dest.route
     }
 
-    fn find_route(net: &Net, addr: &Addr) -> Result<Arc<Route>> {
-        Route::lookup(net, addr.v4_be(), false)
+    fn find_route(net: &Net, addr: &Addr, purpose: Purpose) -> Result<Arc<Route>> {
+        Route::lookup(net, addr.v4_be(), purpose)
+    }
+
+    fn is_route_local(packet: &Packet<'_>) -> bool {
+        packet.is_route_local()
+    }
+
+    fn is_other_host(net: &Net, addr: &Addr) -> bool {
+        addr_type4(net, addr.v4_be()) == AddrType::Unicast
+    }
+
+    #[inline]
+    fn tunnel<'a>(
+        packet: Packet<'a>,
+        ip: &Ip4,
+        conn: &'a Conn,
+        rcu: Rcu<'a>,
+        is_icmp: bool,
+    ) -> Verdict<'a> {
+        ip_vs_tunnel::send4(packet, ip, conn, rcu, is_icmp)
+    }
+
+    fn about(ns: NsRef<'_>, rcu: Rcu<'_>, packet: &Packet<'_>, quoted: &Ip4) -> About {
+        ip_vs_tunnel::about4(ns, rcu, packet, quoted)
+    }
+
+    fn relay<'a>(
+        ns: NsRef<'a>,
+        rcu: Rcu<'a>,
+        packet: Packet<'a>,
+        error: &Error<V4>,
+        request: &Inner<V4>,
+        conn: &Conn,
+    ) -> Verdict<'a> {
+        ip_vs_tunnel::relay4(ns, rcu, packet, error, request, conn)
     }
 
     #[inline]

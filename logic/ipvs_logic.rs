@@ -35,6 +35,7 @@ pub mod stats;
 pub mod table;
 pub mod tcp;
 pub mod timeouts;
+pub mod tunnel;
 mod tuple;
 pub mod uapi;
 pub mod udp;

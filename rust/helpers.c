@@ -26,12 +26,15 @@
 #include <linux/workqueue.h>
 #include <net/dst.h>
 #include <net/genetlink.h>
+#include <net/gre.h>
 #include <net/gso.h>
 #include <net/icmp.h>
 #include <net/inet_sock.h>
 #include <net/ip.h>
+#include <net/ip_tunnels.h>
 #include <net/netns/generic.h>
 #include <net/route.h>
+#include <net/udp.h>
 #include <net/netfilter/nf_conntrack.h>
 
 #define __ipvs_helper
@@ -113,6 +116,16 @@ __ipvs_helper int ipvs_helper_skb_make_writable(struct sk_buff *skb, u32 len, u3
 	/* The flag may be left from a clone that is gone: now nobody else has the data. */
 	if (!err)
 		skb->cloned = 0;
+	return err;
+}
+
+/* Of a packet that others may see. */
+__ipvs_helper int ipvs_helper_skb_decrement_ttl4(struct sk_buff *skb)
+{
+	int err = skb_ensure_writable(skb, sizeof(struct iphdr));
+
+	if (!err)
+		ip_decrease_ttl(ip_hdr(skb));
 	return err;
 }
 
@@ -207,8 +220,101 @@ __ipvs_helper void ipvs_helper_skb_send4(struct net *net, struct sk_buff *skb)
 	NF_HOOK(NFPROTO_IPV4, NF_INET_LOCAL_OUT, net, NULL, skb, NULL, skb_dst(skb)->dev, dst_output);
 }
 
+__ipvs_helper void ipvs_helper_skb_tell_socket_mtu(struct sk_buff *skb, u32 mtu)
+{
+	struct dst_entry *dst = skb_dst(skb);
+
+	if (sk_fullsock(skb->sk))
+		dst->ops->update_pmtu(dst, skb->sk, NULL, mtu, true);
+}
+
+__ipvs_helper void ipvs_helper_skb_consume(struct sk_buff *skb)
+{
+	consume_skb(skb);
+}
+
+/* ---- tunnels ---- */
+__ipvs_helper int ipvs_helper_skb_begin_tunnel(struct sk_buff *skb, int gso_type, u8 proto)
+{
+	int err = iptunnel_handle_offloads(skb, gso_type);
+
+	if (err)
+		return err;
+	skb->transport_header = skb->network_header;
+	skb_set_inner_ipproto(skb, proto);
+	/* Who splits it into segments takes the tunnel's headers for what is before this. */
+	skb_set_inner_mac_header(skb, skb_inner_network_offset(skb));
+	return 0;
+}
+
+__ipvs_helper u16 ipvs_helper_skb_flow_port(struct net *net, struct sk_buff *skb)
+{
+	return (__force u16)udp_flow_src_port(net, skb, 0, 0, false);
+}
+
+/* Start of the checksummed part << 16 | offset of the checksum in it; negative if before the data. */
+__ipvs_helper s64 ipvs_helper_skb_partial_checksum(const struct sk_buff *skb)
+{
+	int start = skb_checksum_start_offset(skb);
+
+	return start < 0 ? -1 : (s64)(u16)start << 16 | skb->csum_offset;
+}
+
+__ipvs_helper void ipvs_helper_skb_leave_checksum(struct sk_buff *skb)
+{
+	if (!skb_is_gso(skb)) {
+		skb->ip_summed = CHECKSUM_NONE;
+		skb->encapsulation = 0;
+	}
+}
+
+__ipvs_helper void ipvs_helper_skb_udp_checksum4(struct sk_buff *skb, bool nocheck, u32 saddr, u32 daddr)
+{
+	udp_set_csum(nocheck, skb, (__force __be32)saddr, (__force __be32)daddr, skb->len);
+}
+
+__ipvs_helper int ipvs_helper_skb_push_gre(struct sk_buff *skb, bool csum, bool ipv6)
+{
+	IP_TUNNEL_DECLARE_FLAGS(flags) = { };
+	int len;
+
+	if (csum)
+		__set_bit(IP_TUNNEL_CSUM_BIT, flags);
+	len = gre_calc_hlen(flags);
+	if (skb_headroom(skb) < len)
+		return -ENOBUFS;
+	gre_build_header(skb, len, flags, ipv6 ? htons(ETH_P_IPV6) : htons(ETH_P_IP), 0, 0);
+	return 0;
+}
+
+/* The IPv4 header lacks its length, identification and checksum. */
+__ipvs_helper void ipvs_helper_skb_send_tunnel4(struct net *net, struct sk_buff *skb)
+{
+	/* Options of the packet inside are not those of this one. */
+	memset(&IPCB(skb)->opt, 0, sizeof(IPCB(skb)->opt));
+	ip_select_ident(net, skb, NULL);
+	skb->ignore_df = 1;
+	nf_reset_ct(skb);
+	skb_forward_csum(skb);
+	if (skb->dev)
+		skb_clear_tstamp(skb);
+	ip_local_out(net, skb->sk, skb);
+}
+
+__ipvs_helper bool ipvs_helper_skb_strip4(struct sk_buff *skb, u32 len, u32 header)
+{
+	if (!pskb_pull(skb, len))
+		return false;
+	skb_reset_network_header(skb);
+	memset(&IPCB(skb)->opt, 0, sizeof(IPCB(skb)->opt));
+	if (!pskb_may_pull(skb, header))
+		return false;
+	skb_set_transport_header(skb, header);
+	return true;
+}
+
 /* ---- routes ---- */
-__ipvs_helper void *ipvs_helper_route_output4(struct net *net, u32 daddr, bool known_nexthop, u32 *saddr)
+__ipvs_helper void *ipvs_helper_route_output4(struct net *net, u32 daddr, bool known_nexthop, bool bind, u32 *saddr)
 {
 	struct flowi4 fl4 = {
 		.daddr = (__force __be32)daddr,
@@ -216,6 +322,11 @@ __ipvs_helper void *ipvs_helper_route_output4(struct net *net, u32 daddr, bool k
 	};
 	struct rtable *rt = ip_route_output_key(net, &fl4);
 
+	if (bind && !IS_ERR(rt) && fl4.saddr) {
+		ip_rt_put(rt);
+		flowi4_update_output(&fl4, 0, fl4.daddr, fl4.saddr);
+		rt = ip_route_output_key(net, &fl4);
+	}
 	*saddr = (__force u32)fl4.saddr;
 	return IS_ERR(rt) ? NULL : rt;
 }
@@ -228,6 +339,11 @@ __ipvs_helper u32 ipvs_helper_dst_mtu4(const struct dst_entry *dst)
 __ipvs_helper u32 ipvs_helper_dst_header_room(const struct dst_entry *dst)
 {
 	return rcu_dereference(dst->dev_rcu)->hard_header_len;
+}
+
+__ipvs_helper u32 ipvs_helper_dst_reserved_room(const struct dst_entry *dst)
+{
+	return LL_RESERVED_SPACE(rcu_dereference(dst->dev_rcu));
 }
 
 __ipvs_helper bool ipvs_helper_dst_dev_down(const struct dst_entry *dst)

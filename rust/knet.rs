@@ -54,6 +54,7 @@ pub mod sockopt;
 pub mod sysctl;
 pub mod table;
 pub mod timed;
+pub mod tunnel;
 pub mod work;
 
 /// How an allocation may get its memory.

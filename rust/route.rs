@@ -47,16 +47,30 @@ unsafe impl Send for Route {}
 unsafe impl Sync for Route {}
 impl Object for Route {}
 
+/// What a route is looked up for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Purpose {
+    /// Packets to that address.
+    Plain,
+    /// Packets to another address that go to the host with that address on the link.
+    NextHop,
+    /// Packets that begin with the source address that the route gives: the source decides too.
+    BoundSource,
+}
+
 impl Route {
     /// Looks up the way to `daddr` (network order). Any context, RCU or softirqs off.
     ///
     /// # Errors
     ///
     /// `EHOSTUNREACH` without a route, `ENOMEM`.
-    pub fn lookup(net: &Net, daddr: u32, via_known: bool) -> Result<Arc<Self>> {
+    pub fn lookup(net: &Net, daddr: u32, purpose: Purpose) -> Result<Arc<Self>> {
         let mut saddr = 0;
+        let via_known = purpose == Purpose::NextHop;
+        let bind = purpose == Purpose::BoundSource;
         // SAFETY: The namespace is valid; `saddr` is only written to.
-        let rt = unsafe { helpers::route_output4(net.as_ptr(), daddr, via_known, &mut saddr) };
+        let rt =
+            unsafe { helpers::route_output4(net.as_ptr(), daddr, via_known, bind, &mut saddr) };
         let rt = NonNull::new(rt.cast::<raw::rtable>()).ok_or(EHOSTUNREACH)?;
         // INVARIANT: The lookup gave us a reference.
         Ok(Arc::new(Self { rt, saddr }, Gfp::Atomic)?)
@@ -76,6 +90,13 @@ impl Route {
     /// The source address for packets that this host sends along it, in network order.
     pub fn saddr(&self) -> u32 {
         self.saddr
+    }
+
+    /// Room the device wants before a packet that this host makes.
+    #[inline]
+    pub fn reserved_room(&self, _rcu: Rcu<'_>) -> u32 {
+        // SAFETY: By the type's invariant; RCU keeps the device.
+        unsafe { helpers::dst_reserved_room(self.dst()) }
     }
 }
 

@@ -78,6 +78,17 @@ impl<'a> Packet<'a> {
     }
 
     #[inline]
+    pub(crate) fn as_ptr(&self) -> *mut raw::sk_buff {
+        self.skb.as_ptr()
+    }
+
+    #[inline]
+    pub(crate) fn skb_mut(&mut self) -> &mut raw::sk_buff {
+        // SAFETY: By the type's invariant; nobody else has it.
+        unsafe { self.skb.as_mut() }
+    }
+
+    #[inline]
     fn skb(&self) -> &raw::sk_buff {
         // SAFETY: By the type's invariant.
         unsafe { self.skb.as_ref() }
@@ -90,7 +101,7 @@ impl<'a> Packet<'a> {
     }
 
     #[inline]
-    fn headers_mut(&mut self) -> &mut raw::sk_buff__bindgen_ty_4__bindgen_ty_2 {
+    pub(crate) fn headers_mut(&mut self) -> &mut raw::sk_buff__bindgen_ty_4__bindgen_ty_2 {
         // SAFETY: By the type's invariant; both views of the union are the same fields.
         unsafe { self.skb.as_mut().__bindgen_anon_4.headers.as_mut() }
     }
@@ -247,18 +258,37 @@ impl<'a> Packet<'a> {
     /// `headroom` bytes. Where bytes are may change.
     #[inline]
     pub fn make_writable(&mut self, len: u32, headroom: u32) -> Result {
-        let skb = self.skb();
-        let room = skb.data.addr().wrapping_sub(skb.head.addr());
-        if skb.cloned() == 0 && len <= self.head_len() && headroom as usize <= room {
+        let room = self.headroom();
+        if self.skb().cloned() == 0 && len <= self.head_len() && headroom as usize <= room {
             return Ok(());
         }
         self.make_writable_slow(len, headroom)
+    }
+
+    /// Bytes there are before its first one.
+    #[inline]
+    pub(crate) fn headroom(&self) -> usize {
+        let skb = self.skb();
+        skb.data.addr().wrapping_sub(skb.head.addr())
     }
 
     #[cold]
     fn make_writable_slow(&mut self, len: u32, headroom: u32) -> Result {
         // SAFETY: By the type's invariant.
         to_result(unsafe { helpers::skb_make_writable(self.skb.as_ptr(), len, headroom) })
+    }
+
+    /// Whether others may see its bytes.
+    #[inline]
+    pub fn is_shared(&self) -> bool {
+        self.skb().cloned() != 0
+    }
+
+    /// Decrements the time to live of an IPv4 packet that others may see.
+    #[cold]
+    pub fn decrement_ttl4(&mut self) -> Result {
+        // SAFETY: By the type's invariant; an IPv4 packet begins with its header.
+        to_result(unsafe { helpers::skb_decrement_ttl4(self.skb.as_ptr()) })
     }
 
     /// The bytes that are in one piece; none before [`Self::make_writable`] if others see them too.
@@ -358,6 +388,16 @@ impl<'a> Packet<'a> {
         unsafe { helpers::skb_link_failure(self.skb.as_ptr()) };
     }
 
+    /// Tells a local socket, whose packet this is, how long those to its destination may be; does
+    /// nothing about packets from outside.
+    #[inline]
+    pub fn tell_socket_mtu(&self, mtu: u32) {
+        if !self.has_dev() && !self.skb().sk.is_null() {
+            // SAFETY: By the type's invariant; it has a route.
+            unsafe { helpers::skb_tell_socket_mtu(self.skb.as_ptr(), mtu) };
+        }
+    }
+
     /// Counts an IPv4 header error.
     pub fn count_header_error4(&self) {
         // SAFETY: Valid during the call.
@@ -425,20 +465,31 @@ impl<'a> Packet<'a> {
     /// Sends it along `route`, as this host's own.
     #[inline]
     pub fn send4(mut self, route: Ref<'_, Route>, _rcu: Rcu<'_>) -> Verdict<'a> {
+        self.set_route(route);
+        // SAFETY: By the type's invariant we own it; the verdict says that it is gone.
+        unsafe { helpers::skb_send4(self.net().as_ptr(), self.skb.as_ptr()) };
+        self.gone()
+    }
+
+    /// What netfilter is told when a packet was sent or freed.
+    #[inline]
+    pub(crate) fn gone(self) -> Verdict<'a> {
+        Verdict(raw::NF_STOLEN, PhantomData)
+    }
+
+    /// Gives it another route, for as long as RCU is held.
+    #[inline]
+    pub(crate) fn set_route(&mut self, route: Ref<'_, Route>) {
         let old = self.refdst();
         if old & NOREF == 0 {
             // SAFETY: The packet held it.
             unsafe { raw::dst_release((old & !NOREF) as *mut raw::dst_entry) };
         }
         self.headers_mut().set_slow_gro(1);
-        // SAFETY: By the type's invariant.
-        let skb = unsafe { self.skb.as_mut() };
+        let skb = self.skb_mut();
         // It does not hold the new one: RCU keeps that until the packet is sent, or queued by who
         // then takes a reference.
         skb.__bindgen_anon_3.__bindgen_anon_1._skb_refdst = route.dst().addr() as c_ulong | NOREF;
-        // SAFETY: By the type's invariant we own it; NF_STOLEN says that it is gone.
-        unsafe { helpers::skb_send4(self.net().as_ptr(), self.skb.as_ptr()) };
-        Verdict(raw::NF_STOLEN, PhantomData)
     }
 }
 

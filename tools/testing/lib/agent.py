@@ -475,6 +475,16 @@ def cmd_try(node, *spec):
     return cmd_packets(patience=6)
 
 
+def cmd_inside(name, skip):
+    """inside NODE BYTES: what the node got, in hex as many bytes as that behind the outer IP header, and the rest"""
+    global decoder
+    decoder = decoder or Decoder()
+    frames = [data for sent, _, data in drain(6)[name] if not sent]
+    inner = [data[:14] + data[34 + int(skip):] for data in frames]
+    lines = decoder.lines([(len(data), data) for data in inner])
+    return "\n".join(f"{data[34:34 + int(skip)].hex()} {line}" for data, line in zip(frames, lines))
+
+
 def cmd_count(*names):
     """count [NODE]...: numbers only: packets received by each node since the last call"""
     seen = drain(6)
