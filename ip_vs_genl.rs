@@ -358,6 +358,18 @@ impl Do for SetDaemon {
         if !has(daemon_attr::MCAST_IFN) || !has(daemon_attr::SYNC_ID) {
             return Err(EINVAL);
         }
+        let group = |n: u16| attrs.get(n.into());
+        let good = match (
+            group(daemon_attr::MCAST_GROUP),
+            group(daemon_attr::MCAST_GROUP6),
+        ) {
+            (Some(v4), _) => Addr::v4(v4.u32()).is_multicast4(),
+            (None, Some(v6)) => Addr::from_bytes16(v6.copy()).is_multicast6(),
+            (None, None) => true,
+        };
+        if !good {
+            return Err(EINVAL);
+        }
         start_daemon()
     }
 }
