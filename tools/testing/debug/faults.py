@@ -13,6 +13,7 @@ import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [HERE, os.path.join(os.path.dirname(HERE), "lib")]
+import ipvsopt  # noqa: E402
 import packet  # noqa: E402
 from checks import Checks, left_behind, loaded, namespaces, read, soon, unload, write  # noqa: E402
 from inject import EVERYTHING, Injector, module_file, scope_of, scope_of_init  # noqa: E402
@@ -184,6 +185,45 @@ class Faults:
             self.client().sendto(b"x", (VIP, 53))
             self.nl(f"DEL_DEST {SERVICE} {DEST % (1, 1)}")
         return self.change(f"NEW_DEST {SERVICE} {DEST % (1, 1)}", before, 1, 0, self.nl.dests)
+
+    @staticmethod
+    def option(line):
+        """A socket option that raises its error."""
+        sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+
+        def call():
+            name = ipvsopt.run(sock, line)[-1].split()[0]
+            if name != "OK":
+                raise OSError(getattr(errno, name), name)
+        return call
+
+    def do_options_get(self):
+        self.enter("ip_vs_rr")
+        self.service(1, 2)
+        key, problems = f"proto=17 addr={VIP} port=53", []
+        for line in ("GET_VERSION", "GET_INFO", "GET_SERVICES n=1", f"GET_SERVICE {key}", f"GET_DESTS {key} n=2",
+                     "GET_TIMEOUT", "GET_DAEMON"):
+            print(f"  {line}")
+            # Copies to and from the caller fail, too.
+            problems += self.hunt(self.option(line), clean=[errno.EFAULT])
+        return problems
+
+    def do_options_set(self):
+        self.enter("ip_vs_rr")
+
+        def after(error):
+            number = self.nl.services()
+            self.flush()
+            return [] if number == (not error) else [f"{number} services after {os.strerror(error)}"]
+        add = self.option(f"ADD proto=17 addr={VIP} port=53 sched=rr")
+        problems = self.hunt(add, after=after, clean=[errno.EFAULT])
+
+        def dest_after(error):
+            number = self.nl.dests()
+            self.flush()
+            return [] if number == (not error) else [f"{number} servers after {os.strerror(error)}"]
+        dest = self.option(f"ADDDEST proto=17 addr={VIP} port=53 daddr=10.8.0.1 dport=53 dweight=1")
+        return problems + self.hunt(dest, self.service, dest_after, [errno.EFAULT])
 
     def do_read(self):
         """What ipvsadm -Ln and others ask for."""

@@ -15,6 +15,7 @@ import traceback
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [HERE, os.path.join(os.path.dirname(HERE), "lib")]
+import ipvsopt  # noqa: E402
 import packet  # noqa: E402
 from checks import DEBUG, Checks, read, soon, unload, write  # noqa: E402
 from inject import FAILSLAB, scope_of  # noqa: E402
@@ -172,6 +173,31 @@ class Dump(Netlinked):
         self.nl(random.choice(["GET_SERVICE dump", "GET_DEST dump " + self.any_service()[2]]))
 
 
+class Options(Worker):
+    """Configuration through socket options, which others do through netlink meanwhile."""
+
+    def begin(self):
+        self.sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.lines = [self.line() for _ in range(60)]
+
+    @staticmethod
+    def line():
+        proto, port = random.choice([(17, 53), (17, 54), (6, 80)])
+        key = f"proto={proto} addr={VIP} port={port}"
+        dest = f"daddr=10.8.0.{random.choice(SERVERS)} dport={port} dweight={random.randint(0, 3)}"
+        return random.choice([f"ADD {key} sched={random.choice(SCHEDULERS)}"] * 4 + [f"ADDDEST {key} {dest}"] * 8 + [
+            f"EDITDEST {key} {dest}", f"DELDEST {key} {dest}", f"EDIT {key} sched={random.choice(SCHEDULERS)}",
+            f"DEL {key}", "ZERO", "GET_INFO", "GET_VERSION", "GET_DAEMON", "GET_TIMEOUT", f"GET_SERVICE {key}"] + [
+            "GET_SERVICES n=4", f"GET_DESTS {key} n=5"] * 4)
+
+    def step(self):
+        name = ipvsopt.run(self.sock, random.choice(self.lines))[-1].split()[0]
+        if name == "ENOPROTOOPT":  # no module just now
+            time.sleep(0.1)
+        elif name != "OK":
+            raise OSError(getattr(errno, name), name)
+
+
 class Proc(Worker):
     def step(self):
         time.sleep(0.02)
@@ -221,7 +247,8 @@ class Modules(Worker):
 
 
 class Races:
-    WORKERS = [Client, Client, Server, Local, Control, Control, Switch, Timeouts, Dump, Proc, Settings, Namespace, Modules]
+    WORKERS = [Client, Client, Server, Local, Control, Control, Switch, Timeouts, Dump, Options, Proc,
+               Settings, Namespace, Modules]
 
     def __init__(self, seconds, seed):
         self.checks = Checks()
