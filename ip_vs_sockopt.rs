@@ -10,7 +10,7 @@ use crate::{
     ip_vs_ctl::{self as ctl, errno},
     ip_vs_genl::{start_daemon, stop_daemon},
     ip_vs_ns::{Namespaces, NsArc},
-    ip_vs_svc::{self as svc, Dest, Service},
+    ip_vs_svc::{Dest, Service},
 };
 use core::sync::atomic::Ordering;
 use ipvs_logic::{
@@ -18,7 +18,6 @@ use ipvs_logic::{
     ctl::{DestKey, Name, ServiceKey, SCHED_NAME_MAX},
     flags::SvcFlags,
     netlink::{so_get, so_set},
-    stats::{Rates, Stats},
     uapi::{self, DestEntry, ServiceEntry},
 };
 use kernel::prelude::*;
@@ -170,13 +169,6 @@ fn set_dest(net: &Net, ns: &NsArc, option: i32, bytes: &[u8; uapi::SVCDEST_USER_
 
 // ---- get ----
 
-fn stats(stats: &svc::Stats) -> Stats {
-    Stats {
-        counters: stats.totals(),
-        rates: Rates::default(),
-    }
-}
-
 fn service_entry(svc: &Service) -> Result<ServiceEntry> {
     let roster = svc.roster.get();
     let sched = roster.as_ref().and_then(|r| r.sched.as_ref());
@@ -188,7 +180,7 @@ fn service_entry(svc: &Service) -> Result<ServiceEntry> {
         timeout: svc.timeout.load(Ordering::Relaxed) / HZ,
         netmask: svc.netmask.load(Ordering::Relaxed),
         num_dests: roster.map_or(0, |r| r.dests.len() as u32),
-        stats: stats(&svc.stats),
+        stats: svc.stats.snapshot(),
     })
 }
 
@@ -206,7 +198,7 @@ fn dest_entry(dest: &Dest) -> DestEntry {
         active: dest.active() as u32,
         inactive: dest.inactive() as u32,
         persistent: dest.persistent.load(Ordering::Relaxed) as u32,
-        stats: stats(&dest.stats),
+        stats: dest.stats.snapshot(),
     }
 }
 
