@@ -207,11 +207,9 @@ pub(super) fn unlink_dest(ns: &NsArc, control: &mut Control, dest: &Arc<Dest>) {
     };
     // Without memory it is forgotten as soon as its connections are gone: no harm.
     if control.trash.push(trashed, GFP_KERNEL).is_ok() {
-        let delay = TRASH_PERIOD / 2;
+        // With others in the trash it is queued, or queues itself when it gets the mutex.
         if control.trash.len() == 1 {
-            NsState::requeue(ns.as_ref(), work::TRASH, delay);
-        } else {
-            NsState::queue(ns.as_ref(), work::TRASH, delay);
+            NsState::requeue(ns.as_ref(), work::TRASH, TRASH_PERIOD / 2);
         }
     }
     if ns.sysctl.expire_nodest_conn.load(Ordering::Relaxed) != 0 {

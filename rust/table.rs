@@ -435,6 +435,13 @@ impl<T: Object> Table<T> {
                 break;
             }
             let rcu = guard.rcu();
+            let left = places.end.wrapping_sub(place(at as u32));
+            let skipped = self.skip_empty(rcu, at as u32, left);
+            if skipped != Some(at as u32) {
+                cursor = skipped.map(u64::from);
+                guard.resched();
+                continue;
+            }
             cursor = self.walk(rcu, at, |obj, slot| {
                 if go.is_continue() && places.contains(&place(obj.hash(slot))) {
                     go = f(obj, slot, rcu);
@@ -442,6 +449,34 @@ impl<T: Object> Table<T> {
             });
             guard.resched();
         }
+    }
+
+    /// The first cursor at or after `at` with something at it; or one after which to go on looking,
+    /// a bounded number of chains and about `left` places later. `None` at the end.
+    fn skip_empty(&self, _rcu: Rcu<'_>, at: u32, left: u64) -> Option<u32> {
+        let cur = self.cur.load(Ordering::Acquire);
+        // SAFETY: By the type's invariant, for as long as RCU is held.
+        let cur = unsafe { cur.as_ref() }?;
+        let unused = u32::BITS - cur.bits;
+        let mut next = at;
+        for _ in 0..(left >> unused).saturating_add(1).min(1024) {
+            if !cur.chain(next).load(Ordering::Acquire).is_null() {
+                break;
+            }
+            // One more, counted with the highest bit of the mask first.
+            let top = next << unused;
+            let ones = top.leading_ones();
+            if ones >= cur.bits {
+                next = 0;
+                break;
+            }
+            next = (top ^ (u32::MAX << (31 - ones))) >> unused;
+        }
+        if !cur.next.load(Ordering::Acquire).is_null() {
+            // Emptied by a resize, maybe: what was there is elsewhere.
+            return Some(at);
+        }
+        (next != 0 || at == 0 && !cur.chain(0).load(Ordering::Acquire).is_null()).then_some(next)
     }
 
     /// One step of a walk, without care for moves. RCU is held for `'g`.
