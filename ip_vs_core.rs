@@ -10,7 +10,7 @@ use crate::{
     ip_vs_conn::{self as conn, ConnRef, Direction, Param},
     ip_vs_ctl::{find_service, has_real_service},
     ip_vs_icmp,
-    ip_vs_ip::{Family, Ip, V4},
+    ip_vs_ip::{Family, Ip, V4, V6},
     ip_vs_ns::{NsRef, NsState},
     ip_vs_proto::{self as proto, header_len, translate, End, Transport},
     ip_vs_sched,
@@ -65,6 +65,13 @@ pub static HOOKS4: [Spec<NsState>; 3] = [
     Spec::ipv4::<LocalIn<V4>>(Point::LocalIn, PRI_NAT_SRC - 2),
     Spec::ipv4::<LocalOut<V4>>(Point::LocalOut, PRI_NAT_DST + 1),
     Spec::ipv4::<Forward<V4>>(Point::Forward, 99),
+];
+
+/// The same for IPv6.
+pub static HOOKS6: [Spec<NsState>; 3] = [
+    Spec::ipv6::<LocalIn<V6>>(Point::LocalIn, PRI_NAT_SRC - 2),
+    Spec::ipv6::<LocalOut<V6>>(Point::LocalOut, PRI_NAT_DST + 1),
+    Spec::ipv6::<Forward<V6>>(Point::Forward, 99),
 ];
 
 fn packet_at<'a, F: Family>(

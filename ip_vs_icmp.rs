@@ -91,6 +91,10 @@ pub fn packet_at<'a, F: Family>(
         ip_vs_core::mark_foreign(ns, &mut packet, point);
         return packet.accept();
     }
+    if ip.is_fragment {
+        // Not even put together could this be an error: those are never sent in parts.
+        return packet.drop();
+    }
     let quoted = ip
         .transport
         .checked_add(ICMP_LEN)

@@ -26,8 +26,10 @@ use knet::{
 };
 
 mod v4;
+mod v6;
 
 pub use v4::{icmp, Ip4, V4};
+pub use v6::{Ip6, V6};
 
 /// What there is to know of a network header.
 #[derive(Clone, Copy)]

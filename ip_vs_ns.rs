@@ -107,9 +107,12 @@ pub struct Ns {
     pub counts: ServiceCounts,
     /// Real servers by their own address and port, of all services.
     pub real_servers: Table<Dest>,
-    /// Hooks, while there are services.
+    /// Hooks, while there are IPv4 services.
     #[pin]
     pub hooks4: HookSlot<NsState>,
+    /// Hooks, while there are IPv6 services.
+    #[pin]
+    pub hooks6: HookSlot<NsState>,
     /// Held while the service table is made larger or smaller. Dumps hold it too, and `control`
     /// not: who loads a scheduler under that may take long.
     #[pin]
@@ -152,6 +155,7 @@ impl Ns {
             counts: ServiceCounts::default(),
             real_servers,
             hooks4 <- HookSlot::new(),
+            hooks6 <- HookSlot::new(),
             svc_resize <- new_mutex!((), "ipvs->svc_resize"),
             est <- Estimation::new(),
             control <- new_mutex!(Control::default(), "ipvs->control"),
@@ -188,7 +192,7 @@ impl PerNet for Namespaces {
         Files<'n>,
         sysctl::Table<'n, NsState>,
         sysctl::Table<'n, NsState>,
-        HookGate<'n, NsState>,
+        [HookGate<'n, NsState>; 2],
     );
 
     fn key() -> &'static pernet::Key<Self> {
@@ -204,12 +208,16 @@ impl PerNet for Namespaces {
             Files::new(net)?,
             ip_vs_sysctl::register(net, ns)?,
             ip_vs_est::register(net, ns)?,
-            HookSlot::open(ns, |ns| &ns.hooks4, net),
+            [
+                HookSlot::open(ns, |ns| &ns.hooks4, net),
+                HookSlot::open(ns, |ns| &ns.hooks6, net),
+            ],
         ))
     }
 
     fn device_exit(ns: &NsArc, _net: &Net) {
         ns.hooks4.close();
+        ns.hooks6.close();
     }
 
     fn exit_services(ns: &NsArc, _net: &Net) {

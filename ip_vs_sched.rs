@@ -8,9 +8,12 @@
 //! C counterpart: net/netfilter/ipvs/ip_vs_sched.c
 
 use crate::ip_vs_svc::{Dest, Service};
-use core::ops::Deref;
+use core::{
+    net::{Ipv4Addr, Ipv6Addr},
+    ops::Deref,
+};
 use ipvs_logic::{
-    addr::{self, Tuple},
+    addr::{self, Af, Tuple},
     sched::DestView,
 };
 use kernel::{new_mutex, prelude::*, sync::Mutex};
@@ -321,18 +324,25 @@ pub fn complain(svc: &Service, message: &str) {
         );
     } else {
         let proto = addr::proto_name(key.proto).unwrap_or("IP");
-        let [a, b, c, d] = key.addr.v4_be().to_ne_bytes();
         let port = key.port.host();
-        pr_err!(
-            "{}: {} {}.{}.{}.{}:{} - {}\n",
-            name,
-            proto,
-            a,
-            b,
-            c,
-            d,
-            port,
-            message
-        );
+        // Formatted by `core`, as the kernel's own traits do not know these types.
+        match key.af {
+            Af::Inet => pr_err!(
+                "{}: {} {}:{} - {}\n",
+                name,
+                proto,
+                core::format_args!("{}", Ipv4Addr::from(key.addr.v4_host())),
+                port,
+                message
+            ),
+            Af::Inet6 => pr_err!(
+                "{}: {} [{}]:{} - {}\n",
+                name,
+                proto,
+                core::format_args!("{}", Ipv6Addr::from(key.addr.to_bytes16())),
+                port,
+                message
+            ),
+        }
     }
 }

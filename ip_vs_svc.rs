@@ -23,6 +23,7 @@ use knet::{
     percpu::Counters,
     rcu::{Arc, Object, Rcu, Ref, Slot},
     route::Route,
+    route6::Route6,
 };
 
 /// Packets, bytes and connections, and their rates.
@@ -289,6 +290,8 @@ pub struct Dest {
     pub svc: Slot<Service>,
     /// The way to it.
     pub route: Slot<Route>,
+    /// The same, if it has an IPv6 address.
+    pub route6: Slot<Route6>,
 }
 
 impl Object for Dest {}
@@ -320,6 +323,7 @@ impl Dest {
             stats,
             svc: Slot::new(None),
             route: Slot::new(None),
+            route6: Slot::new(None),
         }? Error))
     }
 
@@ -449,6 +453,7 @@ impl Dest {
     /// Forgets the way to it.
     pub fn reset_route(&self) {
         self.route.swap(None);
+        self.route6.swap(None);
     }
 
     /// Forwarding method and tunnel as they are now.

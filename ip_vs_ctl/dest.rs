@@ -13,12 +13,14 @@ use core::sync::atomic::Ordering;
 use ipvs_logic::{
     addr::Af,
     ctl::{validate_dest, DestConf, DestKey, ServiceKey},
+    flags::FwdMethod,
 };
 use kernel::prelude::*;
 use knet::{
     net::Net,
     rcu::{self, Arc},
     route::{addr_type4, AddrType, Path},
+    route6::addr_type6,
     timed::{jiffies, time_before, HZ},
     Gfp,
 };
@@ -50,6 +52,16 @@ pub(super) fn copy_dests(
         }
     }
     Ok(copy)
+}
+
+/// Servers of IPv6, or for it, are not in tunnels.
+fn check_family(svc: Af, key: &DestKey, conf: &DestConf) -> Result {
+    let is_ipv6 = svc == Af::Inet6 || key.af == Af::Inet6;
+    if is_ipv6 && conf.fwd() == Some(FwdMethod::Tunnel) {
+        pr_err!("IPv6 tunnels are not supported yet\n");
+        return Err(EOPNOTSUPP);
+    }
+    Ok(())
 }
 
 fn check_dest(function: &str, conf: &DestConf) -> Result {
@@ -85,6 +97,7 @@ pub fn add_dest(
     let svc = get_service(ns, service).ok_or(ESRCH)?;
     let roster = svc.roster.get().ok_or(ESRCH)?;
     check_dest("ip_vs_add_dest", conf)?;
+    check_family(svc.key.af, key, conf)?;
     if roster.find(key).is_some() {
         return Err(EEXIST);
     }
@@ -129,10 +142,11 @@ fn is_of(dest: &Dest, service: &ServiceKey, key: &DestKey) -> bool {
 }
 
 fn new_dest(net: &Net, svc: &Service, key: &DestKey) -> Result<Arc<Dest>> {
-    if key.af != Af::Inet {
-        return Err(EAFNOSUPPORT);
-    }
-    match addr_type4(net, key.addr.v4_be()) {
+    let kind = match key.af {
+        Af::Inet => addr_type4(net, key.addr.v4_be()),
+        Af::Inet6 => addr_type6(net, key.addr.words()),
+    };
+    match kind {
         AddrType::Local | AddrType::Unicast => {}
         AddrType::Other => return Err(EINVAL),
     }
@@ -160,6 +174,7 @@ pub fn edit_dest(ns: &NsArc, service: &ServiceKey, key: &DestKey, conf: &DestCon
     let svc = get_service(ns, service).ok_or(ESRCH)?;
     let roster = svc.roster.get().ok_or(ESRCH)?;
     check_dest("ip_vs_edit_dest", conf)?;
+    check_family(svc.key.af, key, conf)?;
     let (_, dest) = roster.find(key).ok_or(ENOENT)?;
     if dest.conf_moves(conf) {
         drop(ns.real_servers.remove(dest.arc().as_ref()));
@@ -244,10 +259,9 @@ pub fn forget_device(ns: &NsArc, ifindex: i32) {
             return;
         };
         for dest in &roster.value().dests {
-            if dest
-                .route
-                .load(rcu)
-                .is_some_and(|r| r.uses_dev(ifindex, rcu))
+            let used = |r: &dyn Path| r.uses_dev(ifindex, rcu);
+            if dest.route.load(rcu).is_some_and(|r| used(r.value()))
+                || dest.route6.load(rcu).is_some_and(|r| used(r.value()))
             {
                 dest.reset_route();
             }

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     ip_vs_conn,
-    ip_vs_core::HOOKS4,
+    ip_vs_core::{HOOKS4, HOOKS6},
     ip_vs_est,
     ip_vs_ns::{work, Ns, NsArc, NsState},
     ip_vs_sched::{hold_ip_vs, Bound},
@@ -33,10 +33,6 @@ use knet::{
 
 /// What is not there yet says so.
 fn check_supported(key: &ServiceKey, conf: &ServiceConf) -> Result {
-    if key.af != Af::Inet {
-        pr_err!("IPv6 services are not supported yet\n");
-        return Err(EAFNOSUPPORT);
-    }
     if !key.is_fwmark() && key.proto == Proto::SCTP.into() {
         pr_err!("SCTP services are not supported yet\n");
         return Err(EOPNOTSUPP);
@@ -115,7 +111,10 @@ pub fn add_service(ns: &NsArc, key: &ServiceKey, conf: &ServiceConf, mask: SvcFl
     svc.roster.swap(Some(Arc::new(roster, Gfp::Kernel)?));
     configure_service(&svc, conf);
     control.holds.reserve(1, GFP_KERNEL)?;
-    ns.hooks4.register(ns, &HOOKS4)?;
+    match key.af {
+        Af::Inet => ns.hooks4.register(ns, &HOOKS4)?,
+        Af::Inet6 => ns.hooks6.register(ns, &HOOKS6)?,
+    }
     control.holds.push(hold, GFP_KERNEL)?;
     let hash = key.hash(&ns.svc_key);
     let guard = rcu::read_lock();
@@ -218,8 +217,14 @@ fn unlink_service(ns: &NsArc, control: &mut Control, svc: &Arc<Service>) {
 
 /// After services went: without any, packets need not be looked at.
 fn services_gone(ns: &NsArc) {
-    if ns.num_services() == 0 {
+    let any = |af| ns.counts.all.of(af).load(Ordering::Relaxed) != 0;
+    if !any(Af::Inet) {
         ns.hooks4.unregister();
+    }
+    if !any(Af::Inet6) {
+        ns.hooks6.unregister();
+    }
+    if ns.num_services() == 0 {
         ns.services.clear_buckets();
     } else {
         NsState::queue(ns.as_ref(), work::SVC_RESIZE, 1);

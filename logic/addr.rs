@@ -159,6 +159,12 @@ impl Addr {
         self.v4_host() >> 24 == 127
     }
 
+    /// Whether the address, taken as IPv6, is `::1`.
+    #[inline]
+    pub const fn is_loopback6(&self) -> bool {
+        self.0[0] | self.0[1] | self.0[2] == 0 && self.0[3] == 1u32.to_be()
+    }
+
     /// Whether word 0 is in `224.0.0.0/4`.
     #[inline]
     pub const fn is_multicast4(&self) -> bool {
@@ -169,6 +175,14 @@ impl Addr {
     #[inline]
     pub const fn is_multicast6(&self) -> bool {
         self.v4_host() >> 24 == 0xff
+    }
+
+    /// Whether the address, taken as IPv6, is that of one host: none of several, and no IPv4 address
+    /// (`IPV6_ADDR_UNICAST`).
+    #[inline]
+    pub const fn is_unicast6(&self) -> bool {
+        let mapped = self.0[0] | self.0[1] == 0 && u32::from_be(self.0[2]) == 0xffff;
+        !self.is_multicast6() && !self.is_unspecified() && !mapped
     }
 
     /// The network part: for IPv4 `mask` is a netmask (`__be32`), for IPv6 a prefix length.
@@ -378,6 +392,10 @@ mod tests {
         assert!(Addr::UNSPECIFIED.is_unspecified());
         assert!(!Addr::from_words([0, 0, 0, 1]).is_unspecified());
         let v6 = Addr::from_bytes16(core::array::from_fn(|i| i as u8));
+        let one = Addr::from_bytes16(core::array::from_fn(|i| u8::from(i == 15)));
+        let mapped = Addr::from_words([0, 0, 0xffff_u32.to_be(), 1]);
+        assert!(one.is_unicast6() && v6.is_unicast6() && !mapped.is_unicast6());
+        assert!(one.is_loopback6() && !Addr::UNSPECIFIED.is_loopback6() && !a.is_loopback6());
         assert_eq!(format!("{v6:?}"), "0001:0203:0405:0607:0809:0a0b:0c0d:0e0f");
     }
 

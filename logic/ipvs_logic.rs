@@ -25,6 +25,7 @@ pub mod checksum;
 pub mod ctl;
 pub mod est;
 pub mod flags;
+pub mod ipv6;
 pub mod netlink;
 pub mod overload;
 pub mod procfmt;

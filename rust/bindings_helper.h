@@ -3,6 +3,7 @@
 #include <linux/icmp.h>
 #include <linux/inetdevice.h>
 #include <linux/ip.h>
+#include <linux/ipv6.h>
 #include <linux/kthread.h>
 #include <linux/module.h>
 #include <linux/netdevice.h>
@@ -12,6 +13,7 @@
 #include <linux/seq_file_net.h>
 #include <net/genetlink.h>
 #include <net/ip.h>
+#include <net/netfilter/ipv6/nf_defrag_ipv6.h>
 #include <net/route.h>
 
 extern int ipvs_conn_tab_bits;

@@ -6,6 +6,7 @@
 #include <linux/compiler_types.h>
 #include <linux/cpumask.h>
 #include <linux/icmp.h>
+#include <linux/icmpv6.h>
 #include <linux/ip.h>
 #include <linux/ipv6.h>
 #include <linux/kthread.h>
@@ -14,6 +15,7 @@
 #include <linux/netdevice.h>
 #include <linux/netfilter.h>
 #include <linux/netfilter_ipv4.h>
+#include <linux/netfilter_ipv6.h>
 #include <linux/percpu.h>
 #include <linux/random.h>
 #include <linux/sched/isolation.h>
@@ -24,6 +26,7 @@
 #include <linux/spinlock.h>
 #include <linux/timer.h>
 #include <linux/workqueue.h>
+#include <net/addrconf.h>
 #include <net/dst.h>
 #include <net/genetlink.h>
 #include <net/gre.h>
@@ -31,10 +34,14 @@
 #include <net/icmp.h>
 #include <net/inet_sock.h>
 #include <net/ip.h>
+#include <net/ip6_fib.h>
+#include <net/ip6_route.h>
 #include <net/ip_tunnels.h>
+#include <net/ipv6.h>
 #include <net/netns/generic.h>
 #include <net/route.h>
 #include <net/udp.h>
+#include <net/xfrm.h>
 #include <net/netfilter/nf_conntrack.h>
 
 #define __ipvs_helper
@@ -358,6 +365,129 @@ __ipvs_helper int ipvs_helper_dst_ifindex(const struct dst_entry *dst)
 	const struct net_device *dev = rcu_dereference(dst->dev_rcu);
 
 	return dev ? dev->ifindex : 0;
+}
+
+/* ---- IPv6 ---- */
+__ipvs_helper void *ipvs_helper_route_output6(struct net *net, const u32 *daddr, bool transform, bool known_nexthop,
+					      u32 *saddr, u32 *cookie, bool *local)
+{
+	struct flowi6 fl6 = { .flowi6_flags = known_nexthop ? FLOWI_FLAG_KNOWN_NH : 0 };
+	struct dst_entry *dst;
+	struct net_device *dev;
+
+	memcpy(&fl6.daddr, daddr, sizeof(fl6.daddr));
+	dst = ip6_route_output(net, NULL, &fl6);
+	if (dst->error)
+		goto out;
+	if (ipv6_addr_any(&fl6.saddr) &&
+	    ipv6_dev_get_saddr(net, ip6_dst_idev(dst)->dev, &fl6.daddr, 0, &fl6.saddr) < 0)
+		goto out;
+	if (transform) {
+		dst = xfrm_lookup(net, dst, flowi6_to_flowi(&fl6), NULL, 0);
+		if (IS_ERR(dst))
+			return NULL;
+	}
+	memcpy(saddr, &fl6.saddr, sizeof(fl6.saddr));
+	*cookie = rt6_get_cookie(dst_rt6_info(dst));
+	rcu_read_lock();
+	dev = dst_dev_rcu(dst);
+	*local = dev && dev->flags & IFF_LOOPBACK;
+	rcu_read_unlock();
+	return dst;
+out:
+	dst_release(dst);
+	return NULL;
+}
+
+__ipvs_helper bool ipvs_helper_dst_check6(struct dst_entry *dst, u32 cookie)
+{
+	return !READ_ONCE(dst->obsolete) || INDIRECT_CALL_1(dst->ops->check, ip6_dst_check, dst, cookie);
+}
+
+__ipvs_helper u32 ipvs_helper_dst_mtu6(const struct dst_entry *dst)
+{
+	return INDIRECT_CALL_1(dst->ops->mtu, ip6_mtu, dst);
+}
+
+/* 0: nothing a server could have, 1: some host, 2: this host */
+__ipvs_helper int ipvs_helper_addr_type6(struct net *net, const u32 *addr)
+{
+	struct flowi6 fl6 = {};
+	struct dst_entry *dst;
+	bool local;
+	int type;
+
+	memcpy(&fl6.daddr, addr, sizeof(fl6.daddr));
+	type = ipv6_addr_type(&fl6.daddr);
+	if (type & IPV6_ADDR_UNICAST && !(type & IPV6_ADDR_LINKLOCAL))
+		return 1;
+	dst = ip6_route_output(net, NULL, &fl6);
+	rcu_read_lock();
+	local = !dst->error && dst_dev_rcu(dst) && dst_dev_rcu(dst)->flags & IFF_LOOPBACK;
+	rcu_read_unlock();
+	dst_release(dst);
+	return local ? 2 : 0;
+}
+
+__ipvs_helper bool ipvs_helper_skb_checksum_right6(struct sk_buff *skb, u32 offset, u8 proto)
+{
+	return skb_csum_unnecessary(skb) || !skb->dev ||
+	       !nf_checksum(skb, NF_INET_LOCAL_IN, offset, proto, AF_INET6);
+}
+
+__ipvs_helper void ipvs_helper_skb_checksum_partial(struct sk_buff *skb, u32 start, u16 at)
+{
+	skb->csum_start = skb_headroom(skb) + start;
+	skb->csum_offset = at;
+	skb->ip_summed = CHECKSUM_PARTIAL;
+}
+
+__ipvs_helper int ipvs_helper_skb_reroute6(struct net *net, struct sk_buff *skb)
+{
+	const struct net_device *dev = skb_dst(skb)->dev;
+
+	return dev && !(dev->flags & IFF_LOOPBACK) ? ip6_route_me_harder(net, skb->sk, skb) : 0;
+}
+
+__ipvs_helper bool ipvs_helper_skb_route_loopback(const struct sk_buff *skb)
+{
+	const struct net_device *dev = skb_dst(skb)->dev;
+
+	return dev && dev->flags & IFF_LOOPBACK;
+}
+
+__ipvs_helper int ipvs_helper_skb_decrement_ttl6(struct sk_buff *skb)
+{
+	int err = skb_ensure_writable(skb, sizeof(struct ipv6hdr));
+
+	if (!err)
+		ipv6_hdr(skb)->hop_limit--;
+	return err;
+}
+
+__ipvs_helper void ipvs_helper_icmp_send6(struct net *net, struct sk_buff *skb, u8 type, u8 code, u32 info)
+{
+	if (!skb->dev)
+		skb->dev = net->loopback_dev;
+	icmpv6_send(skb, type, code, info);
+}
+
+__ipvs_helper void ipvs_helper_icmp_send6_hop_limit(struct net *net, struct sk_buff *skb)
+{
+	struct inet6_dev *idev = __in6_dev_get_safely(skb->dev);
+
+	/* The address of the way out becomes the source. */
+	skb->dev = skb_dst(skb)->dev;
+	icmpv6_send(skb, ICMPV6_TIME_EXCEED, ICMPV6_EXC_HOPLIMIT, 0);
+	IP6_INC_STATS(net, idev, IPSTATS_MIB_INHDRERRORS);
+}
+
+__ipvs_helper void ipvs_helper_skb_send6(struct net *net, struct sk_buff *skb)
+{
+	skb_forward_csum(skb);
+	if (skb->dev)
+		skb_clear_tstamp(skb);
+	NF_HOOK(NFPROTO_IPV6, NF_INET_LOCAL_OUT, net, NULL, skb, NULL, skb_dst(skb)->dev, dst_output);
 }
 
 /* ---- counters ---- */

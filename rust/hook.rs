@@ -50,6 +50,18 @@ impl<T: Object> Spec<T> {
             _p: PhantomData,
         }
     }
+
+    /// `H` for IPv6 packets at `point`, after hooks with a lower `priority`. Fragments are put
+    /// together before they get there.
+    pub const fn ipv6<H: Hook<T>>(point: Point, priority: i32) -> Self {
+        Self {
+            f: callback::<T, H>,
+            pf: raw::NFPROTO_IPV6 as u8,
+            point,
+            priority,
+            _p: PhantomData,
+        }
+    }
 }
 
 /// # Safety
@@ -95,6 +107,33 @@ impl<T: Object> Object for Ops<T> {}
 struct Hooks<T: Object> {
     ops: Arc<Ops<T>>,
     net: *mut raw::net,
+    _defrag: Option<Defrag6>,
+}
+
+/// IPv6 fragments are put together as long as this is there.
+///
+/// # Invariants
+///
+/// Has one use of nf_defrag_ipv6 in the namespace, which exists.
+struct Defrag6(*mut raw::net);
+
+impl Defrag6 {
+    /// # Safety
+    ///
+    /// The result is dropped before `net` is gone.
+    unsafe fn new(net: *mut raw::net) -> Result<Self> {
+        // SAFETY: The namespace exists.
+        to_result(unsafe { raw::nf_defrag_ipv6_enable(net) })?;
+        // INVARIANT: Just got.
+        Ok(Self(net))
+    }
+}
+
+impl Drop for Defrag6 {
+    fn drop(&mut self) {
+        // SAFETY: By the type's invariant.
+        unsafe { raw::nf_defrag_ipv6_disable(self.0) };
+    }
 }
 
 // SAFETY: Can be unregistered from everywhere.
@@ -106,6 +145,13 @@ impl<T: Object> Hooks<T> {
     /// The result is dropped before `net` is gone.
     unsafe fn register(net: *mut raw::net, state: Arc<T>, specs: &[Spec<T>]) -> Result<Self> {
         let private = state.as_ref().0 as *const Inner<T>;
+        let has_ipv6 = specs.iter().any(|s| u32::from(s.pf) == raw::NFPROTO_IPV6);
+        let defrag = if has_ipv6 {
+            // SAFETY: It goes with the result.
+            Some(unsafe { Defrag6::new(net)? })
+        } else {
+            None
+        };
         let mut ops = KVec::with_capacity(specs.len(), GFP_KERNEL)?;
         for spec in specs {
             let op = raw::nf_hook_ops {
@@ -124,7 +170,11 @@ impl<T: Object> Hooks<T> {
             raw::nf_register_net_hooks(net, ops.ops.as_ptr(), ops.ops.len() as c_uint)
         })?;
         // INVARIANT: Just registered.
-        Ok(Self { ops, net })
+        Ok(Self {
+            ops,
+            net,
+            _defrag: defrag,
+        })
     }
 }
 

@@ -48,6 +48,7 @@ pub mod pernet;
 pub mod random;
 pub mod rcu;
 pub mod route;
+pub mod route6;
 pub mod seq;
 pub mod skb;
 pub mod sockopt;

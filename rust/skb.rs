@@ -12,6 +12,7 @@ use crate::{
     raw::helpers,
     rcu::{Rcu, Ref},
     route::Route,
+    route6::Route6,
 };
 use core::{marker::PhantomData, ptr::NonNull, slice};
 use kernel::{error::to_result, prelude::*};
@@ -284,6 +285,19 @@ impl<'a> Packet<'a> {
         self.skb().cloned() != 0
     }
 
+    /// Decrements the hop limit of an IPv6 packet that others may see.
+    #[cold]
+    pub fn decrement_ttl6(&mut self) -> Result {
+        // SAFETY: By the type's invariant; an IPv6 packet begins with its header.
+        to_result(unsafe { helpers::skb_decrement_ttl6(self.skb.as_ptr()) })
+    }
+
+    /// Whether its route ends at this host: its device is the loopback one. Any family.
+    pub fn is_route_loopback(&self) -> bool {
+        // SAFETY: By the type's invariant; it has a route.
+        unsafe { helpers::skb_route_loopback(self.skb.as_ptr()) }
+    }
+
     /// Decrements the time to live of an IPv4 packet that others may see.
     #[cold]
     pub fn decrement_ttl4(&mut self) -> Result {
@@ -350,6 +364,18 @@ impl<'a> Packet<'a> {
         unsafe { helpers::skb_checksum_right4(self.skb.as_ptr(), offset, proto) }
     }
 
+    /// The same for IPv6.
+    pub fn is_checksum_right6(&self, offset: u32, proto: u8) -> bool {
+        // SAFETY: By the type's invariant.
+        unsafe { helpers::skb_checksum_right6(self.skb.as_ptr(), offset, proto) }
+    }
+
+    /// Leaves it to the device to sum all from `start` on, and put that `at` bytes behind `start`.
+    pub fn set_checksum_partial(&mut self, start: u32, at: u16) {
+        // SAFETY: By the type's invariant.
+        unsafe { helpers::skb_checksum_partial(self.skb.as_ptr(), start, at) };
+    }
+
     // ---- what can be done with it ----
 
     /// Does not split it when it is too long for the way out: the sender was told already.
@@ -374,6 +400,39 @@ impl<'a> Packet<'a> {
         }
         // SAFETY: By the type's invariant.
         to_result(unsafe { helpers::skb_reroute4(self.net().as_ptr(), self.skb.as_ptr()) })
+    }
+
+    /// The same for IPv6.
+    #[inline]
+    pub fn reroute6(&mut self) -> Result {
+        if u32::from(self.state.pf) != raw::NFPROTO_IPV6 {
+            return Err(EAFNOSUPPORT);
+        }
+        // SAFETY: By the type's invariant.
+        to_result(unsafe { helpers::skb_reroute6(self.net().as_ptr(), self.skb.as_ptr()) })
+    }
+
+    /// Length of the largest part that an IPv6 packet was put together from, 0 if it came as a
+    /// whole.
+    #[inline]
+    pub fn largest_part6(&self) -> u32 {
+        let cb = (&raw const self.skb().cb).cast::<raw::inet6_skb_parm>();
+        // SAFETY: Bytes of the packet, large enough, of a type that has any value.
+        unsafe { (&raw const (*cb).frag_max_size).read_unaligned() }.into()
+    }
+
+    /// Tells the sender of an IPv6 packet.
+    pub fn send_icmp6(&mut self, kind: u8, code: u8, info: u32) {
+        // SAFETY: By the type's invariant.
+        unsafe {
+            helpers::icmp_send6(self.net().as_ptr(), self.skb.as_ptr(), kind, code, info);
+        }
+    }
+
+    /// Tells the sender of an IPv6 packet that it passed too many routers, and counts that.
+    pub fn send_hop_limit_exceeded6(&mut self) {
+        // SAFETY: By the type's invariant; it has a route, or it would not be here.
+        unsafe { helpers::icmp_send6_hop_limit(self.net().as_ptr(), self.skb.as_ptr()) };
     }
 
     /// Tells the sender of an IPv4 packet.
@@ -471,6 +530,15 @@ impl<'a> Packet<'a> {
         self.gone()
     }
 
+    /// The same with an IPv6 route.
+    #[inline]
+    pub fn send6(mut self, route: Ref<'_, Route6>, _rcu: Rcu<'_>) -> Verdict<'a> {
+        self.set_dst(route.dst());
+        // SAFETY: By the type's invariant we own it; the verdict says that it is gone.
+        unsafe { helpers::skb_send6(self.net().as_ptr(), self.skb.as_ptr()) };
+        self.gone()
+    }
+
     /// What netfilter is told when a packet was sent or freed.
     #[inline]
     pub(crate) fn gone(self) -> Verdict<'a> {
@@ -480,6 +548,11 @@ impl<'a> Packet<'a> {
     /// Gives it another route, for as long as RCU is held.
     #[inline]
     pub(crate) fn set_route(&mut self, route: Ref<'_, Route>) {
+        self.set_dst(route.dst());
+    }
+
+    #[inline]
+    fn set_dst(&mut self, dst: *const raw::dst_entry) {
         let old = self.refdst();
         if old & NOREF == 0 {
             // SAFETY: The packet held it.
@@ -489,7 +562,7 @@ impl<'a> Packet<'a> {
         let skb = self.skb_mut();
         // It does not hold the new one: RCU keeps that until the packet is sent, or queued by who
         // then takes a reference.
-        skb.__bindgen_anon_3.__bindgen_anon_1._skb_refdst = route.dst().addr() as c_ulong | NOREF;
+        skb.__bindgen_anon_3.__bindgen_anon_1._skb_refdst = dst.addr() as c_ulong | NOREF;
     }
 }
 

@@ -33,7 +33,8 @@ class Log:
         if line.startswith("# timeouts:"):
             self.timeouts = sorted(int(t) for t in line.split()[2:])
         # /proc/net/ip_vs_conn
-        hit = re.match(r"((?:TCP|UDP) +[0-9A-F]{8} )([0-9A-F]{4})( [0-9A-F]{8} [0-9A-F]{4} [0-9A-F]{8} [0-9A-F]{4} \w+ +)( *\d+)(.*)$", line)
+        hit = re.match(r"((?:TCP|UDP) +[0-9A-Fa-f:]{8,39} )([0-9A-F]{4})"
+                       r"( [0-9A-Fa-f:]{8,39} [0-9A-F]{4} [0-9A-Fa-f:]{8,39} [0-9A-F]{4} \w+ +)( *\d+)(.*)$", line)
         if hit:
             start, port, middle, left, rest = hit.groups()
             port = self.port(int(port, 16)) or port
@@ -56,6 +57,8 @@ class Log:
             return f"id {name},{hit[2]}offset {hit[3]}, flags {hit[4]}"
 
         line = re.sub(r"id (\d+),( )offset (\d+), flags (\[[^]]*\])", ident, line)
+        line = re.sub(r"flowlabel 0x[0-9a-f]+", "flowlabel *", line)
+        line = re.sub(r"frag \(0x([0-9a-f]+):", lambda m: f"frag ({self.ids.setdefault(m[1], f'ID{len(self.ids) + 1}')}:", line)
         line = re.sub(r"cksum 0x[0-9a-f]+ \(correct\)", "cksum (correct)", line)
         line = re.sub(r"(TS\{[A-Z]* )\d+@", r"\1*@", line)
         return re.sub(r"(seq|ack) (\d{6,})(:\d+)?", r"\1 *", line)
@@ -85,7 +88,7 @@ def sort_services(lines):
 
 
 def sort_conns(lines):
-    is_conn = re.compile(r"(TCP|UDP|SCTP|IP ) [ 0-9A-F]").match
+    is_conn = re.compile(r"(TCP|UDP|SCTP|IP ) [ 0-9A-Fa-f]").match
     first = next((n for n, line in enumerate(lines) if is_conn(line)), 0)
     return (lines[:first] + sorted(line for line in lines[first:] if is_conn(line)) +
             [line for line in lines[first:] if not is_conn(line)])

@@ -34,6 +34,17 @@ SYSCTLS = {
 }
 
 
+both = False  # IPv6, too
+
+
+def is_neighbour(ring, at):
+    """Whether an IPv6 packet is of neighbour discovery or multicast listeners: not what scenarios show."""
+    kind, at = ring[at + 6], at + 40
+    if kind == 0:
+        kind, at = ring[at], at + 8 + 8 * ring[at + 1]
+    return kind == 58 and ring[at] in (*range(130, 138), 143)
+
+
 class Capture:
     """A packet socket with a receive ring. The kernel copies a packet into the ring when it passes: a socket without
     ring would share the packet's data with the stack, which may change it before we look."""
@@ -51,7 +62,7 @@ class Capture:
         self.sock.bind((interface, ETH_P_ALL))
 
     def read(self):
-        """The IPv4 packets since the last call: (sent, bytes of the frame)."""
+        """The packets since the last call: (sent, bytes of the frame). Those of IPv6 only after cmd_ipv6."""
         packets, any_packet = [], False
         while True:
             at = self.next * self.SIZE
@@ -60,7 +71,7 @@ class Capture:
                 return packets, any_packet
             any_packet = True
             proto, _, _, kind = struct.unpack_from("!HiHB", self.ring, at + self.HEADER + 2)
-            if proto == 0x0800:
+            if proto == 0x0800 or proto == 0x86DD and both and not is_neighbour(self.ring, at + mac + 14):
                 packets.append((kind == socket.PACKET_OUTGOING, size, self.ring[at + mac:at + mac + caught]))
             struct.pack_into("I", self.ring, at, 0)
             self.next = (self.next + 1) % self.COUNT
@@ -95,7 +106,11 @@ class Inside:
 
 def address(text):
     host, _, port = text.rpartition(":")
-    return host, int(port)
+    return host.strip("[]"), int(port)
+
+
+def inet_socket(kind, where):
+    return socket.socket(socket.AF_INET6 if where[0] == "[" else socket.AF_INET, kind)
 
 
 def error_name(exc):
@@ -165,7 +180,7 @@ class Servers(threading.Thread):
     def answer(name, data, peer):
         if len(data) > 200:  # as long as the question
             return (name.encode() + b" " + data)[:len(data)]
-        return b"%s %s from %s:%d" % (name.encode(), data, peer[0].encode(), peer[1])
+        return b"%s %s from %s:%d" % (name.encode(), data, host_text(peer[0]).encode(), peer[1])
 
     def run(self):
         while True:
@@ -175,6 +190,10 @@ class Servers(threading.Thread):
                     handler(key.fileobj, argument)
                 except OSError:
                     pass
+
+
+def host_text(host):
+    return f"[{host}]" if ":" in host else host
 
 
 def reset(sock):
@@ -193,7 +212,7 @@ decoder = None
 def cmd_serve(node, proto, where, name=None):
     """serve NODE tcp|udp ADDR:PORT [NAME]"""
     with Inside(nodes[node]):
-        sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM if proto == "tcp" else socket.SOCK_DGRAM)
+        sock = inet_socket(socket.SOCK_STREAM if proto == "tcp" else socket.SOCK_DGRAM, where)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     sock.bind(address(where))
     if proto == "tcp":
@@ -221,7 +240,7 @@ def cmd_unserve(name, proto, port):
 
 def tcp_connect(node, source, to):
     with Inside(nodes[node]):
-        sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        sock = inet_socket(socket.SOCK_STREAM, source)
     sock.settimeout(5)
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -302,7 +321,7 @@ def cmd_request(node, source, to, text="hello"):
 def cmd_udp(node, source, to, text="hello", size="0", wait="4"):
     """udp NODE ADDR:PORT ADDR:PORT [TEXT [SIZE [SECONDS]]]: one datagram, filled up to SIZE, and its answer"""
     with Inside(nodes[node]):
-        sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        sock = inet_socket(socket.SOCK_DGRAM, source)
     try:
         sock.settimeout(float(wait))
         sock.bind(address(source))
@@ -316,8 +335,8 @@ def cmd_udp(node, source, to, text="hello", size="0", wait="4"):
 
 def cmd_share(proto, node, source, to, count):
     """share tcp|udp NODE ADDR:FIRSTPORT ADDR:PORT COUNT: how many of COUNT new connections each server answered"""
-    host, port = address(source)
-    share = {}
+    host, _, port = source.rpartition(":")
+    port, share = int(port), {}
     for i in range(int(count)):
         try:
             one = cmd_request if proto == "tcp" else cmd_udp
@@ -331,8 +350,9 @@ def cmd_share(proto, node, source, to, count):
 def cmd_inject(node, *spec):
     """inject NODE PACKET: sends a crafted packet (see packet.py) out of the node's link, past its own stack"""
     there = nodes[node]
+    kind = b"\x86\xdd" if spec[1][0] == "[" else b"\x08\x00"
     for data in packet.build(spec):
-        there.capture.sock.send(there.mac(1) + there.mac(2) + b"\x08\x00" + data)
+        there.capture.sock.send(there.mac(1) + there.mac(2) + kind + data)
 
 
 def cmd_burst(node, count, source, to):
@@ -497,7 +517,9 @@ def connection(port):
         for line in file:
             words = line.split()
             if words[2] == f"{port:04X}":
-                server = socket.inet_ntoa(bytes.fromhex(words[5]))
+                server = words[5]
+                server = f"[{socket.inet_ntop(10, socket.inet_pton(10, server))}]" if ":" in server else \
+                    socket.inet_ntoa(bytes.fromhex(server))
                 return words[7], int(words[8]), f"{server}:{int(words[6], 16)}"
     return None
 
@@ -505,7 +527,8 @@ def connection(port):
 def connections_of(server):
     """Active and inactive connections of a server ADDR:PORT in the first service that has it."""
     host, port = address(server)
-    name = f"{socket.inet_aton(host).hex()}:{port:04x}".upper()
+    name = f"{socket.inet_aton(host).hex()}:{port:04x}".upper() if ":" not in host else \
+        f"[{socket.inet_pton(10, host).hex(':', 2)}]:{port:04X}"
     with open("/proc/net/ip_vs", encoding="ascii") as file:
         for line in file:
             words = line.split()
@@ -601,6 +624,16 @@ def start_node(name, number):
         add_route(f"10.8.{name[1:]}.0", "255.255.255.0", net + "2")
         cmd_serve(name, "tcp", net + "2:8000")
         cmd_serve(name, "udp", net + "2:8001")
+
+
+def cmd_ipv6():
+    """ipv6: from now on packets of IPv6 are shown, and every error is sent at once"""
+    global both
+    both = True
+    for node in nodes.values():
+        with Inside(node):
+            with open("/proc/sys/net/ipv6/icmp/ratelimit", "w", encoding="ascii") as file:
+                file.write("0")
 
 
 def cmd_start(*names):

@@ -1,14 +1,16 @@
-"""IPv4 packets from words, right unless told otherwise.
+"""IPv4 and IPv6 packets from words, right unless told otherwise. IPv6 addresses are in brackets.
 
     tcp ADDR:PORT ADDR:PORT FLAGS [KEY=VALUE]...        FLAGS: letters of FSRPAUEC, - for none
     udp ADDR:PORT ADDR:PORT [KEY=VALUE]...
-    icmp ADDR ADDR TYPE CODE [KEY=VALUE]... [-- PACKET]  PACKET is what the error quotes
+    icmp ADDR ADDR TYPE CODE [KEY=VALUE]... [-- PACKET]  PACKET is what the error quotes; ICMPv6 for IPv6
     ip ADDR ADDR PROTOCOL [KEY=VALUE]...
 
 all       data=TEXT hex=BYTES size=N (fill up with dots)
 ip        ttl tos id df=1 mf=1 off=BYTES ihl=WORDS version len=N ipsum=N options=HEX
           cut=N (only so many bytes are sent) pad=N (bytes behind the packet's end)
           frag=N (fragments of N bytes) only=0,2 (send these fragments, in this order)
+ip (IPv6) ttl tos id mf off version len cut pad frag only, like those; atomic=1 (a fragment header, but whole)
+          ext=hop,dest,route,auth,none or 60:HEX (extension headers, in this order)
 tcp       seq ack win doff=WORDS urg tcpopt=HEX
 udp       ulen=N
 icmp      rest=N (second word; the MTU of "fragmentation needed")
@@ -40,12 +42,15 @@ def put_sum(data, offset, pseudo, option):
         value ^= 0x5555
     elif option is not None:
         value = number(option)
-    elif pseudo and pseudo[9] == 17 and value == 0:
+    elif pseudo and pseudo[-3 if len(pseudo) == 12 else -1] == 17 and value == 0:
         value = 0xFFFF
     return data[:offset] + struct.pack("!H", value) + data[offset + 2:]
 
 
 def address(text):
+    if text[0] == "[":
+        host, _, port = text[1:].partition("]")
+        return socket.inet_pton(socket.AF_INET6, host), int(port[1:] or 0)
     host, _, port = text.partition(":")
     return socket.inet_aton(host), int(port or 0)
 
@@ -89,12 +94,49 @@ def transport(kind, words, src, dst):
             words, quoted = words[:at], build(words[at + 1:])[0]
         opt = Options(words[2:])
         data = struct.pack("!BBHI", number(words[0]), number(words[1]), 0, opt.num("rest")) + quoted + payload(opt)
-        proto, offset = 1, 2
+        proto, offset = 1 if len(src[0]) == 4 else 58, 2
     else:
         opt = Options(words[1:])
         return number(words[0]), payload(opt), opt
     pseudo = b"" if proto == 1 else src[0] + dst[0] + struct.pack("!BBH", 0, proto, len(data))
+    if len(src[0]) == 16:
+        pseudo = src[0] + dst[0] + struct.pack("!II", len(data), proto)
     return proto, put_sum(data, offset, pseudo, opt.pop("sum", None)), opt
+
+
+EXTENSIONS = {  # type, bytes behind the next header's type
+    "hop": (0, "00010400000000"), "dest": (60, "00010400000000"), "route": (43, "00040000000000"),
+    "auth": (51, "04000000000001000000010102030405060708090a0b0c"), "none": (59, "")}
+
+
+def extension(name):
+    kind, _, text = name.partition(":")
+    kind, text = EXTENSIONS[kind] if kind in EXTENSIONS else (number(kind), text)
+    return kind, bytes.fromhex(text)
+
+
+def build6(proto, body, opt, src, dst):
+    chain = [extension(name) for name in opt.pop("ext", "").split(",") if name]
+    size = opt.num("frag", 0)
+    only = [number(n) for n in opt.pop("only", "").split(",") if n]
+    ttl, tos, ident, version = opt.num("ttl", 64), opt.num("tos"), opt.num("id", 1), opt.num("version", 6)
+    mf, off, atomic = opt.num("mf"), opt.num("off"), opt.num("atomic")
+    length, cut, pad = opt.num("len", None), opt.num("cut", None), opt.num("pad")
+    if opt:
+        raise ValueError(f"unknown {list(opt)}")
+    fragments = size or mf or off or atomic
+    packets = []
+    for start in range(0, max(len(body), 1), size or max(len(body), 1)):
+        part, kind = body[start:start + size] if size else body, proto
+        if fragments:
+            more = mf or start + len(part) < len(body)
+            part = struct.pack("!BBHI", proto, 0, (start + off) & ~7 | bool(more), ident) + part
+            kind = 44
+        for before, header in reversed(chain):
+            part, kind = bytes([kind]) + header + part if header else part, before
+        header = struct.pack("!IHBB", version << 28 | tos << 20, len(part) if length is None else length, kind, ttl)
+        packets.append((header + src + dst + part)[:cut] + bytes(pad))
+    return [packets[n] for n in only] if only else packets
 
 
 def build(words):
@@ -102,6 +144,8 @@ def build(words):
     words = list(words)
     kind, src, dst = words[0], address(words[1]), address(words[2])
     proto, body, opt = transport(kind, words[3:], src, dst)
+    if len(src[0]) == 16:
+        return build6(proto, body, opt, src[0], dst[0])
     options = opt.hex("options")
     size = opt.num("frag", len(body) or 8)
     only = [number(n) for n in opt.pop("only", "").split(",") if n]

@@ -82,6 +82,42 @@ nodes() {
 	agent start "$@" || exit 1
 }
 
+# The same network with IPv6: [fd00:1::2] [fd00:1::1] [fd00:1N::1] [fd00:1N::2], VIP [fd00::1], nobody has fd09::/16
+# and fd08:N::/32. Servers answer on TCP 8000 and UDP 8001, as NAMEv6.
+VIP6=fd00::1
+# shellcheck disable=SC2034
+WEB6="[$VIP6]:80" ECHO6="[$VIP6]:5000" CIP6="[fd00:1::2]"
+nodes6() { # NODE...
+	local node net n=0
+	nodes "$@"
+	echo 1 >/proc/sys/net/ipv6/conf/all/forwarding
+	{
+		echo "addr add $VIP6/128 dev lo"
+		for node; do
+			n=$((n + 1)) net=fd00:1${node#s}:
+			[ "$node" != client ] || net=fd00:1:
+			echo "addr add $net:1/64 dev $node nodad"
+			# Neighbours are known: asking takes as long as it takes.
+			echo "neigh replace $net:2 lladdr 02:00:00:00:0$n:02 dev $node nud permanent"
+			ip -n "$node" -batch - <<-END
+				addr add $net:2/64 dev eth0 nodad
+				neigh replace $net:1 lladdr 02:00:00:00:0$n:01 dev eth0 nud permanent
+				route add default via $net:1
+			END
+			if [ "$node" = client ]; then
+				echo "route add fd09::/16 via $net:2"
+			else
+				echo "route add fd08:${node#s}::/32 via $net:2"
+				agent serve "$node" tcp "[$net:2]:8000" "${node}v6"
+				agent serve "$node" udp "[$net:2]:8001" "${node}v6"
+			fi
+		done
+	} | ip -batch -
+	agent ipv6
+	sleep 0.1
+	agent forget
+}
+
 agent() {
 	local status lines
 	local IFS=$'\37'
@@ -148,7 +184,7 @@ no_conns() { [ "$(conn_count)" = 0 ]; }
 counts() { agent counts "$1"; }
 # Waits until the counters are these: "ADDR:PORT CONNS INPKTS OUTPKTS INBYTES OUTBYTES" of services and servers, "total ...".
 counted() {
-	local want
+	local want server
 	stats=$(ipvsadm -Ln --stats --exact)
 	while read -r a b c d e _; do
 		[[ ! $a$b$c$d$e =~ ^[0-9A-F]+$ ]] || break
@@ -157,6 +193,7 @@ counted() {
 	for want; do
 		# shellcheck disable=SC2086
 		set -- $want
-		[[ $stats =~ [[:space:]]${1//./\\.}\ +$2\ +$3\ +$4\ +$5\ +$6($|[[:space:]]) ]] || return 1
+		server=${1//./\\.}
+		[[ $stats =~ [[:space:]]${server//[/\\[}\ +$2\ +$3\ +$4\ +$5\ +$6($|[[:space:]]) ]] || return 1
 	done
 }
