@@ -180,6 +180,18 @@ impl Conn {
                 || (self.real.addr == t.src.addr && self.client.addr == t.dst.addr))
     }
 
+    /// Whether this is what the real server sends past translation: it has the virtual address. The
+    /// hash is that of what the client sends.
+    #[cold]
+    fn is_direct_reply(&self, t: &Tuple) -> bool {
+        self.virt == t.src
+            && self.client == t.dst
+            && !t.dst.port.is_zero()
+            && self.proto == t.proto
+            && self.af == t.af
+            && self.method() != Some(FwdMethod::Masq)
+    }
+
     /// How long it lives after its last packet, in jiffies.
     #[inline]
     pub fn timeout(&self) -> u32 {
@@ -216,18 +228,19 @@ impl Conn {
 #[inline(always)]
 pub fn lookup<'g>(ns: NsRef<'g>, rcu: Rcu<'g>, t: &Tuple) -> Option<(ConnRef<'g>, Direction)> {
     let hash = t.hash(&ns.value().conn_key);
-    let (conn, link) = ns.value().conns.find(rcu, hash, |c, link| {
+    let mut direction = Direction::In;
+    let (conn, _) = ns.value().conns.find(rcu, hash, |c, link| {
+        if link == 0 && c.is_request(t) {
+            direction = Direction::In;
+            return true;
+        }
+        direction = Direction::Out;
         if link == 0 {
-            c.is_request(t)
+            c.is_direct_reply(t)
         } else {
             c.is_reply(t)
         }
     })?;
-    let direction = if link == 0 {
-        Direction::In
-    } else {
-        Direction::Out
-    };
     Some((conn, direction))
 }
 
@@ -245,7 +258,8 @@ pub fn lookup_to<'g>(
         .conns
         .find(rcu, hash, |c, link| match direction {
             Direction::In => link == 0 && c.is_request(t),
-            Direction::Out => link != 0 && c.is_reply(t),
+            Direction::Out if link == 0 => c.is_direct_reply(t),
+            Direction::Out => c.is_reply(t),
         })?;
     Some(conn)
 }

@@ -275,6 +275,9 @@ fn reply<'a, F: Family>(
     point: Point,
 ) -> Verdict<'a> {
     let cv = c.value();
+    if cv.method() != Some(FwdMethod::Masq) {
+        return replied(ns, rcu, packet, t, c);
+    }
     let header_end = ip.transport.saturating_add(header_len(cv.proto));
     if packet.make_writable(header_end, 0).is_err() {
         conn::touch(c);
@@ -297,7 +300,19 @@ fn reply<'a, F: Family>(
         conn::touch(c);
         return packet.free();
     }
-    if let Some(dest) = &cv.dest {
+    replied(ns, rcu, packet, t, c)
+}
+
+/// Counts a reply, moves the connection on, and lets it go to the client.
+#[inline]
+fn replied<'a>(
+    ns: NsRef<'a>,
+    rcu: Rcu<'a>,
+    mut packet: Packet<'a>,
+    t: &Transport,
+    c: ConnRef<'a>,
+) -> Verdict<'a> {
+    if let Some(dest) = &c.value().dest {
         count_out(ns.value(), dest, rcu, packet.len());
     }
     proto::set_state(ns.value(), c, Direction::Out, t);

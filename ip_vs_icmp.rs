@@ -198,19 +198,16 @@ fn from_server<'a, F: Family>(
     point: Point,
 ) -> Verdict<'a> {
     let cv = c.value();
-    if !F::is_icmp_checksum_right(&packet, ip.transport)
-        || packet.make_writable(inner.end(), 0).is_err()
-    {
-        return packet.drop();
-    }
-    if !translate(&mut packet, ip, inner, End::Src, &cv.virt) {
-        return packet.drop();
-    }
-    if point != Point::LocalIn
-        && ns.value().sysctl.snat_reroute.load(Ordering::Relaxed) != 0
-        && F::reroute(&mut packet).is_err()
-    {
-        return packet.drop();
+    if cv.method() == Some(FwdMethod::Masq) {
+        let done = F::is_icmp_checksum_right(&packet, ip.transport)
+            && packet.make_writable(inner.end(), 0).is_ok()
+            && translate(&mut packet, ip, inner, End::Src, &cv.virt)
+            && (point == Point::LocalIn
+                || ns.value().sysctl.snat_reroute.load(Ordering::Relaxed) == 0
+                || F::reroute(&mut packet).is_ok());
+        if !done {
+            return packet.drop();
+        }
     }
     if let Some(dest) = &cv.dest {
         count_out(ns.value(), dest, rcu, packet.len());
