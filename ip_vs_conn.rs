@@ -11,6 +11,7 @@
 //! C counterpart: net/netfilter/ipvs/ip_vs_conn.c
 
 use crate::{
+    ip_vs_debug,
     ip_vs_ns::{work, NsArc, NsRef, NsState},
     ip_vs_svc::Dest,
 };
@@ -211,6 +212,11 @@ impl Conn {
         self.in_pkts.store(n.wrapping_add(1), Ordering::Relaxed);
     }
 
+    /// Packets from the client.
+    pub fn in_pkts(&self) -> u32 {
+        self.in_pkts.load(Ordering::Relaxed)
+    }
+
     /// Name of its state.
     pub fn state_name(&self) -> &'static str {
         crate::ip_vs_proto::state_name(self.proto, self.status())
@@ -220,6 +226,7 @@ impl Conn {
     fn unbind_dest(&self) {
         if let Some(dest) = &self.dest {
             dest.conn_ended(self.flags());
+            ip_vs_debug::unbound(self, dest);
         }
     }
 }
@@ -337,6 +344,7 @@ fn create_counted<'g>(
     let conn = state.conns.insert(rcu, conn, hashes)?;
     if let Some(d) = &conn.value().dest {
         d.conn_began(flags);
+        ip_vs_debug::bound(conn.value(), d);
     }
     Some(conn)
 }
@@ -370,6 +378,7 @@ impl Expire for Conn {
                 conn.ns.conn_count.fetch_sub(1, Ordering::Relaxed);
             }
             None => {
+                ip_vs_debug::delayed(&this);
                 this.set_timeout(BUSY_TIMEOUT);
                 Timed::restart(this, jiffies().wrapping_add(BUSY_TIMEOUT.into()));
             }
@@ -378,7 +387,7 @@ impl Expire for Conn {
 }
 
 /// Ends a connection now, unless its timer is doing that.
-fn end(conn: ConnRef<'_>, rcu: Rcu<'_>) {
+pub fn end(conn: ConnRef<'_>, rcu: Rcu<'_>) {
     if conn.claim() {
         Conn::expire(conn, rcu);
     }

@@ -9,7 +9,7 @@
 use crate::{
     ip_vs_conn::{self as conn, ConnRef, Direction, Param},
     ip_vs_ctl::{find_service, has_real_service},
-    ip_vs_icmp,
+    ip_vs_debug, ip_vs_icmp,
     ip_vs_ip::{Family, Ip, V4, V6},
     ip_vs_ns::{NsRef, NsState},
     ip_vs_proto::{self as proto, header_len, translate, End, Transport},
@@ -110,7 +110,9 @@ fn packet_at<'a, F: Family>(
         return no_ports(packet, point);
     };
     let tuple = ip.tuple(&t);
-    match conn::lookup(ns, rcu, &tuple) {
+    let found = conn::lookup(ns, rcu, &tuple);
+    ip_vs_debug::lookup(&tuple, found.map(|(_, direction)| direction));
+    match found {
         Some((c, Direction::In)) if takes_requests(&packet, point) => {
             request(ns, rcu, packet, &ip, &t, &tuple, c)
         }
@@ -373,6 +375,10 @@ fn schedule<'a, F: Family>(
     let Some(svc) = find_service(ns, rcu, packet.net(), packet.mark(), tuple) else {
         return packet.accept();
     };
+    if ns.value().defense.drops_packet() {
+        ip_vs_debug::dropped("packet");
+        return packet.drop();
+    }
     if t.src == Port::FTP_DATA {
         // Active FTP: the server's own connection to the client.
         return packet.accept();
@@ -409,7 +415,10 @@ pub fn schedule_icmp<'a>(
         return Err(packet.accept());
     }
     match new_conn(ns, rcu, &packet, svc, request) {
-        NewConn::Made(c) => Ok((packet, c)),
+        NewConn::Made(c) => {
+            c.value().set_timeout(ns.value().timeouts.icmp());
+            Ok((packet, c))
+        }
         // An FTP service is asked about every port of its address.
         NewConn::NoServer if is_port_of_others(svc.value(), request.dst.port) => {
             Err(packet.accept())
@@ -482,6 +491,7 @@ fn new_conn<'a>(
     match conn::create(ns, rcu, &param, Some(dest)) {
         Some(c) => {
             count_conn(ns.value(), dv, sv);
+            ip_vs_debug::scheduled(c.value());
             NewConn::Made(c)
         }
         None => NewConn::Failed,

@@ -15,7 +15,7 @@ use ipvs_logic::{
     addr::{service_hash, Addr, Af, Port, Proto, Tuple},
     ctl::{CtlError, ServiceKey},
     flags::FwdMethod,
-    timeouts::{TimeoutId, TimeoutUser},
+    timeouts::{jiffies_to_secs, secs_to_jiffies, TimeoutId, TimeoutUser},
 };
 use kernel::prelude::*;
 use knet::{
@@ -153,12 +153,31 @@ fn real_server_hash(ns: &Ns, af: Af, addr: &Addr, port: Port) -> u32 {
 
 /// Timeouts that `ipvsadm --set` knows, in seconds.
 pub fn timeouts(ns: &Ns) -> TimeoutUser {
-    let secs = |id| i32::try_from(ns.timeouts.get(id) / HZ).unwrap_or(i32::MAX);
     TimeoutUser {
-        tcp: secs(TimeoutId::Established),
-        tcp_fin: secs(TimeoutId::FinWait),
-        udp: secs(TimeoutId::Udp),
+        tcp: timeout(ns, TimeoutId::Established),
+        tcp_fin: timeout(ns, TimeoutId::FinWait),
+        udp: timeout(ns, TimeoutId::Udp),
     }
+}
+
+/// A timeout in seconds.
+pub fn timeout(ns: &Ns, id: TimeoutId) -> i32 {
+    let secs = jiffies_to_secs(ns.timeouts.get(id), HZ);
+    i32::try_from(secs).unwrap_or(i32::MAX)
+}
+
+/// Changes a timeout, for timers that are started from now on.
+///
+/// # Errors
+///
+/// `EINVAL` for less than a second, or too much for jiffies.
+pub fn set_timeout(ns: NsRef<'_>, id: TimeoutId, secs: i32) -> Result {
+    if secs < 1 {
+        return Err(EINVAL);
+    }
+    let jiffies = secs_to_jiffies(secs, HZ).map_err(errno)?;
+    ns.value().timeouts.set(id, jiffies);
+    Ok(())
 }
 
 /// Changes timeouts; 0 leaves one as it is.

@@ -6,6 +6,7 @@
 use crate::{
     ip_vs_conn::{self, ConnTable},
     ip_vs_ctl::{self, Control},
+    ip_vs_defense::{self, Defense},
     ip_vs_est::{self, Estimation},
     ip_vs_proc::Files,
     ip_vs_proto::Timeouts,
@@ -42,6 +43,8 @@ pub mod work {
     pub const EXPIRE_NODEST: usize = 3;
     /// Starts and stops threads of the estimation.
     pub const EST_RELOAD: usize = 4;
+    /// Looks whether memory is short.
+    pub const DEFENSE: usize = 5;
 }
 
 /// Something of each address family.
@@ -99,6 +102,8 @@ pub struct Ns {
     pub timeouts: Timeouts,
     /// Settings.
     pub sysctl: Sysctls,
+    /// What is done against floods.
+    pub defense: Defense,
     /// Key of the service tables' hashes.
     pub svc_key: SipKey,
     /// Services.
@@ -150,6 +155,7 @@ impl Ns {
             stats,
             timeouts: Timeouts::default(),
             sysctl,
+            defense: Defense::default(),
             svc_key: SipKey::new(random::key()),
             services,
             counts: ServiceCounts::default(),
@@ -230,6 +236,7 @@ impl PerNet for Namespaces {
             work::SVC_RESIZE,
             work::TRASH,
             work::EXPIRE_NODEST,
+            work::DEFENSE,
             work::EST_RELOAD,
         ] {
             NsState::stop(ns, which);
@@ -247,6 +254,7 @@ impl Worker for Ns {
             work::SVC_RESIZE => ip_vs_ctl::svc_resize_work(this),
             work::TRASH => ip_vs_ctl::trash_work(this),
             work::EXPIRE_NODEST => ip_vs_conn::expire_nodest_work(this),
+            work::DEFENSE => ip_vs_defense::work(this),
             work::EST_RELOAD => ip_vs_est::reload_work(this),
             _ => {}
         }

@@ -5,6 +5,7 @@
 
 use crate::{
     ip_vs_conn::{ConnRef, Direction, Status},
+    ip_vs_debug,
     ip_vs_ip::Family,
     ip_vs_ns::NsState,
 };
@@ -26,6 +27,7 @@ use knet::{
 pub struct Timeouts {
     tcp: [AtomicU32; tcp::STATES],
     udp: AtomicU32,
+    icmp: AtomicU32,
 }
 
 impl Default for Timeouts {
@@ -34,14 +36,17 @@ impl Default for Timeouts {
         Self {
             tcp: State::ALL.map(|s| AtomicU32::new(defaults.tcp(s))),
             udp: AtomicU32::new(defaults.udp()),
+            icmp: AtomicU32::new(defaults.jiffies(TimeoutId::Icmp)),
         }
     }
 }
 
 impl Timeouts {
     fn at(&self, id: TimeoutId) -> Option<&AtomicU32> {
-        if id == TimeoutId::Udp {
-            return Some(&self.udp);
+        match id {
+            TimeoutId::Udp => return Some(&self.udp),
+            TimeoutId::Icmp => return Some(&self.icmp),
+            _ => {}
         }
         let state = State::ALL
             .iter()
@@ -65,6 +70,12 @@ impl Timeouts {
     fn tcp(&self, state: u8) -> u32 {
         let t = self.tcp.get(usize::from(state)).unwrap_or(&self.udp);
         t.load(Ordering::Relaxed)
+    }
+
+    /// That of connections made from an ICMP error, until a packet of their own comes.
+    #[inline]
+    pub fn icmp(&self) -> u32 {
+        self.icmp.load(Ordering::Relaxed)
     }
 
     #[inline]
@@ -141,11 +152,12 @@ pub fn set_state(ns: &NsState, conn: ConnRef<'_>, dir: Direction, t: &Transport)
             return;
         };
         let old = conn.status();
-        let new = next_tcp(old, dir, flags);
+        let secure = ns.defense.is_secure_tcp();
+        let new = next_tcp(old, secure, dir, flags);
         let state = if new == old {
             old.state()
         } else {
-            change_tcp(conn, dir, flags)
+            change_tcp(conn, secure, dir, flags)
         };
         ns.timeouts.tcp(state)
     } else {
@@ -158,7 +170,7 @@ pub fn set_state(ns: &NsState, conn: ConnRef<'_>, dir: Direction, t: &Transport)
 
 /// Flags and state after a packet.
 #[inline]
-fn next_tcp(old: Status, dir: Direction, flags: TcpFlags) -> Status {
+fn next_tcp(old: Status, secure: bool, dir: Direction, flags: TcpFlags) -> Status {
     let mut f = old.flags();
     let no_output = f.contains(ConnFlags::NOOUTPUT);
     let dir = match dir {
@@ -169,7 +181,7 @@ fn next_tcp(old: Status, dir: Direction, flags: TcpFlags) -> Status {
         }
     };
     let state = State::from_num(old.state().into()).unwrap_or_default();
-    let new = tcp::transition(false, dir, no_output, flags, state);
+    let new = tcp::transition(secure, dir, no_output, flags, state);
     if new != state {
         f = if new.is_active() {
             f.without(ConnFlags::INACTIVE)
@@ -182,10 +194,10 @@ fn next_tcp(old: Status, dir: Direction, flags: TcpFlags) -> Status {
 
 /// Changes the state; who wins tells the server.
 #[cold]
-fn change_tcp(conn: ConnRef<'_>, dir: Direction, flags: TcpFlags) -> u8 {
+fn change_tcp(conn: ConnRef<'_>, secure: bool, dir: Direction, flags: TcpFlags) -> u8 {
     let mut old = conn.status();
     loop {
-        let new = next_tcp(old, dir, flags);
+        let new = next_tcp(old, secure, dir, flags);
         match conn.change_status(old, new) {
             Ok(()) => {
                 let was = !old.flags().contains(ConnFlags::INACTIVE);
@@ -193,6 +205,7 @@ fn change_tcp(conn: ConnRef<'_>, dir: Direction, flags: TcpFlags) -> u8 {
                 if let (true, Some(dest)) = (was != is, &conn.dest) {
                     dest.set_conn_active(is);
                 }
+                ip_vs_debug::state_changed(conn.value(), dir, flags, old, new);
                 return new.state();
             }
             Err(now) => old = now,

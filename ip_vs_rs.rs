@@ -22,6 +22,8 @@ pub use knet;
 pub mod ip_vs_conn;
 pub mod ip_vs_core;
 pub mod ip_vs_ctl;
+pub mod ip_vs_debug;
+pub mod ip_vs_defense;
 pub mod ip_vs_est;
 pub mod ip_vs_genl;
 pub mod ip_vs_icmp;

@@ -23,6 +23,7 @@
 pub mod addr;
 pub mod checksum;
 pub mod ctl;
+pub mod defense;
 pub mod est;
 pub mod flags;
 pub mod ipv6;

@@ -41,8 +41,8 @@ pub enum TimeoutId {
 /// Number of timeouts that can be configured.
 pub const COUNT: usize = 12;
 
-/// Default of [`TimeoutId::Icmp`] in seconds; stock has no such timeout.
-pub const ICMP_SECS: u32 = 60;
+/// Default of [`TimeoutId::Icmp`] in seconds: in stock, what every connection begins with.
+pub const ICMP_SECS: u32 = 3;
 
 impl TimeoutId {
     /// All of them, by index.
@@ -284,7 +284,7 @@ mod tests {
                 ("timeout_listen", 120),
                 ("timeout_synack", 120),
                 ("timeout_udp", 300),
-                ("timeout_icmp", 60),
+                ("timeout_icmp", 3),
             ]
         );
         assert_eq!(t.tcp(Tcp::None), 2 * HZ);

@@ -15,6 +15,7 @@
 #include <net/ip.h>
 #include <net/netfilter/ipv6/nf_defrag_ipv6.h>
 #include <net/route.h>
+#include "debug_switch.h"
 
 extern int ipvs_conn_tab_bits;
 

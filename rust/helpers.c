@@ -43,6 +43,7 @@
 #include <net/udp.h>
 #include <net/xfrm.h>
 #include <net/netfilter/nf_conntrack.h>
+#include "debug_switch.h"
 
 #define __ipvs_helper
 
@@ -695,6 +696,8 @@ __ipvs_helper void ipvs_helper_nla_nest_cancel(struct sk_buff *skb, struct nlatt
 }
 
 /* ---- the rest ---- */
+struct knet_debug_switch ipvs_helper_debug_switch = { .key = STATIC_KEY_FALSE_INIT };
+
 __ipvs_helper int ipvs_helper_net_ratelimit(void)
 {
 	return net_ratelimit();
@@ -723,4 +726,12 @@ __ipvs_helper int ipvs_helper_copy_from_sockptr(void *to, sockptr_t from, size_t
 __ipvs_helper u32 ipvs_helper_total_ram_bits(void)
 {
 	return order_base_2(totalram_pages()) + PAGE_SHIFT;
+}
+
+__ipvs_helper u64 ipvs_helper_free_and_buffer_pages(void)
+{
+	struct sysinfo i;
+
+	si_meminfo(&i);
+	return (u64)i.freeram + i.bufferram;
 }

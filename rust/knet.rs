@@ -34,6 +34,7 @@ pub(crate) mod raw {
 const __LOG_PREFIX: &[u8] = b"IPVS\0";
 
 pub mod cpulist;
+pub mod debug;
 pub mod genl;
 pub mod hook;
 pub mod kthread;

@@ -19,6 +19,18 @@ pub fn set_conn_tab_bits(bits: i32) {
     self::bits().store(bits, Ordering::Relaxed);
 }
 
+/// Pages that are free or hold buffers of block devices.
+pub fn free_and_buffer_pages() -> u64 {
+    // SAFETY: No requirements.
+    unsafe { helpers::free_and_buffer_pages() }
+}
+
+/// Pages that allocations without special needs could have.
+pub fn free_buffer_pages() -> usize {
+    // SAFETY: No requirements.
+    (unsafe { raw::nr_free_buffer_pages() }) as usize
+}
+
 /// log2 of the bytes of memory there are, rounded up.
 pub fn total_ram_bits() -> u32 {
     // SAFETY: No requirements.
