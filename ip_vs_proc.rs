@@ -11,20 +11,21 @@ use crate::{
 use core::{fmt, sync::atomic::Ordering};
 use ipvs_logic::{
     addr::Endpoint,
-    procfmt::{self, ConnLine, DestLine, ServiceLine},
+    procfmt::{self, Buckets, ConnLine, DestLine, ServiceLine, Status, TableStatus},
 };
 use kernel::prelude::*;
 use knet::{
     net::Net,
     percpu::nr_cpu_ids,
-    rcu::Rcu,
+    rcu::{Object, Rcu},
     seq::{File, Show, Walk, Writer},
+    table::Table,
     timed::{jiffies, HZ},
 };
 
 /// The files of a namespace.
 pub struct Files<'n> {
-    _files: [File<'n>; 5],
+    _files: [File<'n>; 7],
 }
 
 impl<'n> Files<'n> {
@@ -37,6 +38,8 @@ impl<'n> Files<'n> {
                 File::single::<PerCpuFile>(net, c"ip_vs_stats_percpu", 0)?,
                 File::walk::<Conns>(net, c"ip_vs_conn", 0)?,
                 File::walk::<ConnsSync>(net, c"ip_vs_conn_sync", 0)?,
+                File::single::<Apps>(net, c"ip_vs_app", 0)?,
+                File::single::<StatusFile>(net, c"ip_vs_status", 0o440)?,
             ],
         })
     }
@@ -176,5 +179,55 @@ impl Walk for ConnsSync {
         walk_conns(ns, rcu, cursor, |c| {
             written(procfmt::conn_sync_line(out, &conn_line(c), c.flags()))
         })
+    }
+}
+
+/// Helpers of protocols.
+struct Apps;
+
+impl Show for Apps {
+    type Ns = Namespaces;
+
+    fn show(_ns: &NsArc, _net: &Net, out: &mut Writer<'_>) -> Result {
+        written(procfmt::app_header(out));
+        Ok(())
+    }
+}
+
+/// How full the tables are.
+struct StatusFile;
+
+impl Show for StatusFile {
+    type Ns = Namespaces;
+
+    fn show(ns: &NsArc, _net: &Net, out: &mut Writer<'_>) -> Result {
+        let (threads, max) = ns.est.slots();
+        let status = Status {
+            conns: table_status(&ns.conns, ns.conn_count.load(Ordering::Relaxed)),
+            services: table_status(&ns.services, ns.num_services()),
+            est_threads: i32::try_from(threads).unwrap_or(i32::MAX),
+            est_max_threads: max.into(),
+            ..Status::default()
+        };
+        written(status.write(out));
+        Ok(())
+    }
+}
+
+fn table_status<T: Object>(table: &Table<T>, entries: i32) -> TableStatus {
+    let guard = knet::rcu::read_lock();
+    let shape = table.shape(guard.rcu());
+    drop(guard);
+    let Some(shape) = shape else {
+        return TableStatus::default();
+    };
+    let mut buckets = Buckets::default();
+    let full = (entries != 0).then(|| table.chains(|len| buckets.add(len)));
+    TableStatus {
+        entries: u32::try_from(entries).unwrap_or(0),
+        size: 1 << shape.bits,
+        bits: shape.bits,
+        lfactor: shape.lfactor,
+        buckets: full.map(|()| buckets),
     }
 }

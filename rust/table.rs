@@ -521,6 +521,22 @@ impl<T: Object> Table<T> {
         }
     }
 
+    /// Calls `f` with the number of links in each chain. Process context.
+    pub fn chains(&self, mut f: impl FnMut(usize)) {
+        let mut guard = rcu::read_lock();
+        let mut cursor = Some(0);
+        let mut seen = 0u32;
+        while let Some(at) = cursor {
+            let mut len = 0usize;
+            cursor = self.walk(guard.rcu(), at, |_, _| len = len.wrapping_add(1));
+            f(len);
+            seen = seen.wrapping_add(1);
+            if seen % 64 == 0 {
+                guard.resched();
+            }
+        }
+    }
+
     /// Gives the table buckets for the first time, or another number of them. Sleeps.
     ///
     /// # Errors
