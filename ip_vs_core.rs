@@ -13,7 +13,7 @@ use crate::{
     ip_vs_ip::{Family, Ip, V4, V6},
     ip_vs_ns::{NsRef, NsState},
     ip_vs_proto::{self as proto, header_len, translate, End, Transport},
-    ip_vs_sched,
+    ip_vs_sched::{self, Request},
     ip_vs_svc::{count_conn, count_in, count_out, Dest, Roster, Service},
     ip_vs_xmit as xmit,
 };
@@ -386,7 +386,7 @@ fn schedule<'a, F: Family>(
     if packet.is_from_local() && is_reply_of_local_server(ns, rcu, tuple) {
         return packet.accept();
     }
-    match new_conn(ns, rcu, &packet, svc, tuple) {
+    match new_conn(ns, rcu, &packet, svc, tuple, false) {
         NewConn::Made(c) => {
             let verdict = forward(ns, rcu, packet, ip, t, c);
             conn::start(c);
@@ -414,7 +414,7 @@ pub fn schedule_icmp<'a>(
     if ours {
         return Err(packet.accept());
     }
-    match new_conn(ns, rcu, &packet, svc, request) {
+    match new_conn(ns, rcu, &packet, svc, request, true) {
         NewConn::Made(c) => {
             c.value().set_timeout(ns.value().timeouts.icmp());
             Ok((packet, c))
@@ -449,6 +449,7 @@ fn new_conn<'a>(
     packet: &Packet<'a>,
     svc: Ref<'a, Service>,
     tuple: &Tuple,
+    is_reply: bool,
 ) -> NewConn<'a> {
     let sv = svc.value();
     if !sv.is_fwmark() && tuple.dst.port != sv.key.port {
@@ -460,10 +461,16 @@ fn new_conn<'a>(
         }
         return NewConn::NoServer;
     }
+    let request = Request {
+        tuple,
+        is_reply,
+        service: &sv.key,
+        flags: sv.flags(),
+    };
     let chosen: Option<Ref<'a, Dest>> = sv
         .roster
         .load(rcu)
-        .and_then(|roster| Roster::choose(roster, tuple));
+        .and_then(|roster| Roster::choose(roster, &request, rcu));
     let Some(dest) = chosen else {
         ip_vs_sched::complain(sv, "no destination available");
         return NewConn::NoServer;

@@ -7,21 +7,30 @@
 //!
 //! C counterpart: net/netfilter/ipvs/ip_vs_sched.c
 
-use crate::ip_vs_svc::{Dest, Service};
+use crate::{
+    ip_vs_ns::NsArc,
+    ip_vs_svc::{Dest, Service},
+};
 use core::{
     net::{Ipv4Addr, Ipv6Addr},
     ops::Deref,
 };
 use ipvs_logic::{
-    addr::{self, Af, Tuple},
+    addr::{self, Addr, Af, Port, Proto, Tuple},
+    ctl::ServiceKey,
+    flags::SvcFlags,
     sched::DestView,
 };
 use kernel::{new_mutex, prelude::*, sync::Mutex};
 use knet::{
     module::{self, ModuleRef},
-    rcu::{Arc, Object, Ref, Slot},
+    rcu::{Arc, Object, Rcu, Ref, Slot},
     Gfp,
 };
+
+mod lookup;
+
+pub use lookup::{Lookup, View};
 
 /// A real server in the list that a scheduler chooses from.
 #[repr(transparent)]
@@ -36,7 +45,15 @@ impl DestRef {
     pub(crate) fn arc(&self) -> &Arc<Dest> {
         &self.0
     }
+
+    /// Whether both are the same server.
+    #[inline]
+    pub fn same(&self, other: &Self) -> bool {
+        self.0.ptr_eq(&other.0)
+    }
 }
+
+impl Object for DestRef {}
 
 impl Deref for DestRef {
     type Target = Dest;
@@ -63,6 +80,61 @@ impl DestView for DestRef {
     fn total(&self) -> i32 {
         self.0.total()
     }
+    #[inline]
+    fn available(&self) -> bool {
+        self.0.is_available()
+    }
+}
+
+/// A connection that wants a server.
+#[derive(Clone, Copy)]
+pub struct Request<'a> {
+    /// From the client to the service.
+    pub tuple: &'a Tuple,
+    /// The headers at hand are those of a packet to the client: an ICMP error quotes it.
+    pub is_reply: bool,
+    /// What the service is found by.
+    pub service: &'a ServiceKey,
+    /// The service's flags as they are now.
+    pub flags: SvcFlags,
+}
+
+impl Request<'_> {
+    /// Address of the client.
+    #[inline]
+    pub fn client(&self) -> &Addr {
+        &self.tuple.src.addr
+    }
+
+    /// Port of the client, 0 for protocols without ports.
+    #[inline]
+    pub fn client_port(&self) -> Port {
+        match self.tuple.proto {
+            Proto::TCP | Proto::UDP | Proto::SCTP => self.tuple.src.port,
+            _ => Port::ZERO,
+        }
+    }
+
+    /// The destination address in the headers at hand.
+    #[inline]
+    pub fn destination(&self) -> &Addr {
+        if self.is_reply {
+            &self.tuple.src.addr
+        } else {
+            &self.tuple.dst.addr
+        }
+    }
+}
+
+/// The service that a scheduler is made for.
+#[derive(Clone, Copy)]
+pub struct Setting<'a> {
+    /// Its namespace.
+    pub ns: &'a NsArc,
+    /// What it is found by.
+    pub service: &'a ServiceKey,
+    /// Its servers.
+    pub dests: &'a [DestRef],
 }
 
 /// How to choose, with what it remembers of one service.
@@ -73,15 +145,25 @@ pub trait Scheduler: Sized + Send + Sync + 'static {
     const NAME: &'static CStr;
 
     /// For a service that has these servers. May sleep.
-    fn new(dests: &[DestRef]) -> Result<Self>;
+    ///
+    /// # Errors
+    ///
+    /// Whatever it likes: adding or changing the service then fails with it.
+    fn new(setting: &Setting<'_>) -> Result<Self>;
 
-    /// The server for a new connection whose first packet is `packet`. Softirq, under RCU.
-    fn schedule<'a>(&self, dests: &'a [DestRef], packet: &Tuple) -> Option<&'a DestRef>;
+    /// The server for a new connection: one of `dests`, or one that is found under RCU. Softirq.
+    fn schedule<'a>(
+        &self,
+        dests: &'a [DestRef],
+        request: &Request<'_>,
+        rcu: Rcu<'a>,
+    ) -> Option<&'a DestRef>;
 
-    /// A server was put first in the list. Not called concurrently with the ones below.
+    /// A server was put first in the list. Like the ones below: may sleep, not called concurrently
+    /// with these, and packets may have been scheduled by the new list already.
     fn dest_added(&self, _dests: &[DestRef]) {}
 
-    /// The server at `index` was taken out of the list.
+    /// A server was taken out of the list, where `index` of those that are left were before it.
     fn dest_removed(&self, _dests: &[DestRef], _index: usize) {}
 
     /// Weight, thresholds or flags of a server were changed.
@@ -90,15 +172,25 @@ pub trait Scheduler: Sized + Send + Sync + 'static {
 
 /// [`Scheduler`] without the type.
 trait DynScheduler: Send + Sync {
-    fn schedule<'a>(&self, dests: &'a [DestRef], packet: &Tuple) -> Option<&'a DestRef>;
+    fn schedule<'a>(
+        &self,
+        dests: &'a [DestRef],
+        request: &Request<'_>,
+        rcu: Rcu<'a>,
+    ) -> Option<&'a DestRef>;
     fn dest_added(&self, dests: &[DestRef]);
     fn dest_removed(&self, dests: &[DestRef], index: usize);
     fn dest_changed(&self, dests: &[DestRef]);
 }
 
 impl<T: Scheduler> DynScheduler for T {
-    fn schedule<'a>(&self, dests: &'a [DestRef], packet: &Tuple) -> Option<&'a DestRef> {
-        T::schedule(self, dests, packet)
+    fn schedule<'a>(
+        &self,
+        dests: &'a [DestRef],
+        request: &Request<'_>,
+        rcu: Rcu<'a>,
+    ) -> Option<&'a DestRef> {
+        T::schedule(self, dests, request, rcu)
     }
     fn dest_added(&self, dests: &[DestRef]) {
         T::dest_added(self, dests)
@@ -116,7 +208,7 @@ impl<T: Scheduler> DynScheduler for T {
 struct Entry {
     name: &'static CStr,
     module: &'static ThisModule,
-    make: fn(&[DestRef]) -> Result<KBox<dyn DynScheduler>>,
+    make: fn(&Setting<'_>) -> Result<KBox<dyn DynScheduler>>,
 }
 
 /// The schedulers there are, while ip_vs.ko is loaded.
@@ -174,8 +266,8 @@ impl Registration {
     ///
     /// `EINVAL` if the name is taken.
     pub fn new<T: Scheduler>(module: &'static ThisModule) -> Result<Self> {
-        fn make<T: Scheduler>(dests: &[DestRef]) -> Result<KBox<dyn DynScheduler>> {
-            Ok(KBox::new(T::new(dests)?, GFP_KERNEL)?)
+        fn make<T: Scheduler>(setting: &Setting<'_>) -> Result<KBox<dyn DynScheduler>> {
+            Ok(KBox::new(T::new(setting)?, GFP_KERNEL)?)
         }
         Self::register(Entry {
             name: T::NAME,
@@ -243,8 +335,8 @@ impl Bound {
     ///
     /// # Errors
     ///
-    /// `ENOENT` if there is no such scheduler.
-    pub fn by_name(name: &[u8], dests: &[DestRef]) -> Result<Option<(Arc<Self>, ModuleRef)>> {
+    /// `ENOENT` if there is no such scheduler; those of [`Scheduler::new`].
+    pub fn by_name(name: &[u8], setting: &Setting<'_>) -> Result<Option<(Arc<Self>, ModuleRef)>> {
         if name == b"none" {
             return Ok(None);
         }
@@ -261,7 +353,7 @@ impl Bound {
         };
         let bound = Self {
             name: entry.name,
-            sched: (entry.make)(dests)?,
+            sched: (entry.make)(setting)?,
         };
         Ok(Some((Arc::new(bound, Gfp::Kernel)?, module)))
     }
@@ -282,8 +374,15 @@ impl Bound {
 
     /// The server for a new connection.
     #[inline]
-    pub fn choose<'a>(&self, dests: &'a [DestRef], packet: &Tuple) -> Option<Ref<'a, Dest>> {
-        self.sched.schedule(dests, packet).map(|d| d.0.as_ref())
+    pub fn choose<'a>(
+        &self,
+        dests: &'a [DestRef],
+        request: &Request<'_>,
+        rcu: Rcu<'a>,
+    ) -> Option<Ref<'a, Dest>> {
+        self.sched
+            .schedule(dests, request, rcu)
+            .map(|d| d.0.as_ref())
     }
 
     /// A server was put first in the list.

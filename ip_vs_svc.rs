@@ -5,11 +5,11 @@
 
 use crate::{
     ip_vs_ns::NsState,
-    ip_vs_sched::{Bound, DestRef},
+    ip_vs_sched::{Bound, DestRef, Request},
 };
 use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU16, AtomicU32, AtomicU64, Ordering};
 use ipvs_logic::{
-    addr::{Addr, Af, Port, Tuple},
+    addr::{Addr, Af, Port},
     ctl::{DestConf, DestKey, ServiceKey},
     est::{self, Estimator},
     flags::{ConnFlags, SvcFlags},
@@ -233,9 +233,13 @@ impl Object for Roster {}
 
 impl Roster {
     /// The server for a new connection.
-    pub fn choose<'g>(this: Ref<'g, Self>, packet: &Tuple) -> Option<Ref<'g, Dest>> {
+    pub fn choose<'g>(
+        this: Ref<'g, Self>,
+        request: &Request<'_>,
+        rcu: Rcu<'g>,
+    ) -> Option<Ref<'g, Dest>> {
         let roster = this.value();
-        roster.sched.as_ref()?.choose(&roster.dests, packet)
+        roster.sched.as_ref()?.choose(&roster.dests, request, rcu)
     }
 
     /// The server with this address and port, and where it stands.

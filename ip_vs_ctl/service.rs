@@ -12,7 +12,7 @@ use crate::{
     ip_vs_core::{HOOKS4, HOOKS6},
     ip_vs_est,
     ip_vs_ns::{work, Ns, NsArc, NsState},
-    ip_vs_sched::{hold_ip_vs, Bound},
+    ip_vs_sched::{hold_ip_vs, Bound, DestRef, Setting},
     ip_vs_svc::{Roster, Service},
 };
 use core::sync::atomic::{AtomicI32, Ordering};
@@ -24,7 +24,7 @@ use ipvs_logic::{
 };
 use kernel::prelude::*;
 use knet::{
-    module,
+    module::{self, ModuleRef},
     rcu::{self, Arc},
     table::Shape,
     timed::HZ,
@@ -94,7 +94,7 @@ pub fn add_service(ns: &NsArc, key: &ServiceKey, conf: &ServiceConf, mask: SvcFl
         ..*conf
     };
     // Scheduler and module: dropped in this order.
-    let bound = Bound::by_name(conf.sched.as_bytes(), &[])?;
+    let bound = bind(ns, key, conf, &[])?;
     check_pe(conf)?;
     conf.validate(key.af).map_err(errno)?;
     check_supported(key, conf)?;
@@ -134,6 +134,17 @@ pub fn add_service(ns: &NsArc, key: &ServiceKey, conf: &ServiceConf, mask: SvcFl
     Ok(())
 }
 
+/// The scheduler that `conf` names.
+fn bind(
+    ns: &NsArc,
+    service: &ServiceKey,
+    conf: &ServiceConf,
+    dests: &[DestRef],
+) -> Result<Option<(Arc<Bound>, ModuleRef)>> {
+    let setting = Setting { ns, service, dests };
+    Bound::by_name(conf.sched.as_bytes(), &setting)
+}
+
 fn configure_service(svc: &Service, conf: &ServiceConf) {
     svc.set_flags(conf.effective_flags());
     let timeout = conf.timeout_jiffies(HZ);
@@ -169,7 +180,7 @@ pub fn edit_service(ns: &NsArc, key: &ServiceKey, conf: &ServiceConf, mask: SvcF
     let sched = if same {
         None
     } else {
-        Some(Bound::by_name(conf.sched.as_bytes(), &roster.dests)?.unzip())
+        Some(bind(ns, key, conf, &roster.dests)?.unzip())
     };
     check_pe(conf)?;
     conf.validate(key.af).map_err(errno)?;

@@ -12,3 +12,10 @@ pub fn key() -> [u64; 2] {
     unsafe { raw::get_random_bytes(key.as_mut_ptr().cast(), size_of_val(&key)) };
     key
 }
+
+/// 32 bits.
+#[inline]
+pub fn word() -> u32 {
+    // SAFETY: Can be called in every context.
+    unsafe { raw::get_random_u32() }
+}

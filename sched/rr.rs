@@ -6,11 +6,9 @@
 
 use core::sync::atomic::{AtomicU32, Ordering};
 use ip_vs_rs::{
-    ip_vs_sched::{DestRef, Registration, Scheduler},
-    logic::{
-        addr::Tuple,
-        sched::rr::{self, Cursor},
-    },
+    ip_vs_sched::{DestRef, Registration, Request, Scheduler, Setting},
+    knet::rcu::Rcu,
+    logic::sched::rr::{self, Cursor},
 };
 use kernel::prelude::*;
 
@@ -38,11 +36,16 @@ impl Rr {
 impl Scheduler for Rr {
     const NAME: &'static CStr = c"rr";
 
-    fn new(_dests: &[DestRef]) -> Result<Self> {
+    fn new(_setting: &Setting<'_>) -> Result<Self> {
         Ok(Self(AtomicU32::new(Cursor::HEAD.bits())))
     }
 
-    fn schedule<'a>(&self, dests: &'a [DestRef], _packet: &Tuple) -> Option<&'a DestRef> {
+    fn schedule<'a>(
+        &self,
+        dests: &'a [DestRef],
+        _request: &Request<'_>,
+        _rcu: Rcu<'a>,
+    ) -> Option<&'a DestRef> {
         let mut last = self.0.load(Ordering::Relaxed);
         loop {
             let index = rr::pick(Cursor::from_bits(last).index(), dests)?;

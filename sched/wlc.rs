@@ -5,8 +5,9 @@
 #![forbid(unsafe_code)]
 
 use ip_vs_rs::{
-    ip_vs_sched::{DestRef, Registration, Scheduler},
-    logic::{addr::Tuple, sched::wlc},
+    ip_vs_sched::{DestRef, Registration, Request, Scheduler, Setting},
+    knet::rcu::Rcu,
+    logic::sched::wlc,
 };
 use kernel::prelude::*;
 
@@ -23,11 +24,16 @@ struct Wlc;
 impl Scheduler for Wlc {
     const NAME: &'static CStr = c"wlc";
 
-    fn new(_dests: &[DestRef]) -> Result<Self> {
+    fn new(_setting: &Setting<'_>) -> Result<Self> {
         Ok(Self)
     }
 
-    fn schedule<'a>(&self, dests: &'a [DestRef], _packet: &Tuple) -> Option<&'a DestRef> {
+    fn schedule<'a>(
+        &self,
+        dests: &'a [DestRef],
+        _request: &Request<'_>,
+        _rcu: Rcu<'a>,
+    ) -> Option<&'a DestRef> {
         dests.get(wlc::pick(dests)?)
     }
 }

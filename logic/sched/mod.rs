@@ -4,8 +4,21 @@
 //! All functions take the destinations in the order stock keeps its list: the newest first. Adding
 //! a destination puts it at index 0 and moves the others up.
 
+pub mod dh;
+pub mod fo;
+pub mod lblc;
+pub mod lc;
+pub mod mh;
+pub mod nq;
+pub mod ovf;
 pub mod rr;
+pub mod sed;
+pub mod sh;
+pub mod twos;
 pub mod wlc;
+pub mod wrr;
+
+use crate::addr::{Addr, Af};
 
 /// What schedulers look at in a destination.
 pub trait DestView {
@@ -17,6 +30,8 @@ pub trait DestView {
     fn active(&self) -> i32;
     /// Number of all connections.
     fn total(&self) -> i32;
+    /// Whether it is in its service, and not removed.
+    fn available(&self) -> bool;
 }
 
 impl<D: DestView + ?Sized> DestView for &D {
@@ -39,6 +54,11 @@ impl<D: DestView + ?Sized> DestView for &D {
     fn total(&self) -> i32 {
         (**self).total()
     }
+
+    #[inline]
+    fn available(&self) -> bool {
+        (**self).available()
+    }
 }
 
 /// Whether a destination may get a new connection.
@@ -52,6 +72,42 @@ pub fn eligible<D: DestView>(dest: &D) -> bool {
 #[inline]
 pub fn overhead<D: DestView>(dest: &D) -> i32 {
     dest.active().wrapping_shl(8).wrapping_add(dest.total())
+}
+
+/// An address in 32 bits, as hashes take it: the words of an IPv6 address are XORed.
+#[inline]
+pub(crate) const fn fold(af: Af, addr: &Addr) -> u32 {
+    match af {
+        Af::Inet => addr.v4_host(),
+        Af::Inet6 => {
+            let [a, b, c, d] = *addr.words();
+            u32::from_be(a ^ b ^ c ^ d)
+        }
+    }
+}
+
+/// The upper `bits` bits, 1 to 32, of a product with the golden ratio (`hash_32()`).
+#[inline]
+pub(crate) const fn hash_32(value: u32, bits: u32) -> u32 {
+    value
+        .wrapping_mul(0x61c8_8647)
+        .wrapping_shr(32u32.wrapping_sub(bits))
+}
+
+/// The greatest common divisor; of 0 and a number, the number.
+pub(crate) const fn gcd(a: i32, b: i32) -> i32 {
+    let (mut a, mut b) = (a, b);
+    while b != 0 {
+        (a, b) = (b, a.wrapping_rem(b));
+    }
+    a
+}
+
+/// Greatest common divisor and maximum of the weights above 0; 0 if there are none.
+pub(crate) fn gcd_max(weights: impl Iterator<Item = i32>) -> (i32, i32) {
+    weights.filter(|w| *w > 0).fold((0, 0), |(g, max), w| {
+        (gcd(w, g), if w > max { w } else { max })
+    })
 }
 
 /// Number of inactive connections (`ip_vs_dest_inactconns()`): never negative, although the two
@@ -79,6 +135,7 @@ pub(crate) mod testing {
         pub(crate) overloaded: bool,
         pub(crate) active: i32,
         pub(crate) total: i32,
+        pub(crate) removed: bool,
     }
 
     impl DestView for Dest {
@@ -94,6 +151,9 @@ pub(crate) mod testing {
         fn total(&self) -> i32 {
             self.total
         }
+        fn available(&self) -> bool {
+            !self.removed
+        }
     }
 
     pub(crate) fn dest() -> impl Strategy<Value = Dest> {
@@ -106,6 +166,7 @@ pub(crate) mod testing {
                 overloaded,
                 active,
                 total,
+                removed: false,
             },
         )
     }
@@ -126,6 +187,18 @@ mod tests {
         assert_eq!(overhead(&d(2, 3)), 515);
         assert_eq!(overhead(&&d(0, 7)), 7);
         assert_eq!(overhead(&d(i32::MAX, i32::MAX)), i32::MAX - 256);
+    }
+
+    #[test]
+    fn arithmetic() {
+        assert_eq!((gcd(12, 18), gcd(7, 0), gcd(0, 7), gcd(0, 0)), (6, 7, 7, 0));
+        assert_eq!(gcd_max([4, 0, 6, -2].into_iter()), (2, 6));
+        assert_eq!(gcd_max([0, 0].into_iter()), (0, 0));
+        // 1 * 0x61c88647, its upper bits.
+        assert_eq!((hash_32(1, 8), hash_32(1, 32)), (0x61, 0x61c8_8647));
+        let six = Addr::from_words([1u32.to_be(), 2u32.to_be(), 4u32.to_be(), 8u32.to_be()]);
+        assert_eq!(fold(Af::Inet6, &six), 15);
+        assert_eq!(fold(Af::Inet, &six), 1);
     }
 
     #[test]

@@ -367,6 +367,31 @@ def cmd_burst(node, count, source, to):
                                 packet.build(["udp", *ends, "data=burst"])[0])
 
 
+def cmd_choices(node, seed, count, *services):
+    """choices NODE SEED COUNT ADDR:PORT...: new UDP connections from clients that the seed draws, to one of the services
+    each; a character for each: the last byte of the server's address, "-" for no server"""
+    import random
+    there, draw = nodes[node], random.Random(int(seed))
+    head, clients = there.mac(1) + there.mac(2) + b"\x08\x00", []
+    drain(1)
+    seen = {}
+    def look(patience):
+        for packets in drain(patience).values():
+            for sent, _, frame in packets:
+                if not sent and frame[23] == 17:
+                    seen[bytes(frame[26:30]), bytes(frame[34:36])] = frame[33]
+    for n in range(int(count)):
+        client = f"10.9.{draw.randrange(256)}.{draw.randrange(1, 255)}:{draw.randrange(1024, 65536)}"
+        words = packet.build(["udp", client, draw.choice(services), "data=x"])[0]
+        clients.append((words[12:16], words[20:22]))
+        there.capture.sock.send(head + words)
+        if n % 200 == 199:
+            look(1)
+    look(6)
+    digits = "-123456789abcdefghijklmnopqrstuvwxyz"
+    return "".join(digits[seen.get(client, 0)] for client in clients)
+
+
 class Flood(threading.Thread):
     """Datagrams from ever new ports, as fast as it goes but for a breath now and then; counts the answers."""
 

@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Least connection.
+//!
+//! C counterpart: net/netfilter/ipvs/ip_vs_lc.c.
+
+use super::{overhead, DestView};
+
+/// Chooses the destination with the least load, the first of equals. Weights only matter when they
+/// are 0.
+#[inline]
+pub fn pick<D: DestView>(dests: &[D]) -> Option<usize> {
+    let mut least = None;
+    let mut least_load = 0;
+    for (i, d) in dests.iter().enumerate() {
+        if d.overloaded() || d.weight() == 0 {
+            continue;
+        }
+        let load = overhead(d) as u32;
+        if least.is_none() || load < least_load {
+            (least, least_load) = (Some(i), load);
+        }
+    }
+    least
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{dest, Dest};
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn none_is_less(dests in prop::collection::vec(dest(), 0..12)) {
+            let may = |d: &Dest| !d.overloaded && d.weight != 0;
+            let load = |d: &Dest| (d.active << 8).wrapping_add(d.total) as u32;
+            let least = dests.iter().filter(|d| may(d)).map(load).min();
+            let first = dests.iter().position(|d| may(d) && Some(load(d)) == least);
+            prop_assert_eq!(pick(&dests), first);
+        }
+    }
+}

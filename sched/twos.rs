@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Power of two choices: of two servers drawn by weight, the less loaded one.
+//!
+//! C counterpart: net/netfilter/ipvs/ip_vs_twos.c
+#![forbid(unsafe_code)]
+
+use ip_vs_rs::{
+    ip_vs_sched::{DestRef, Registration, Request, Scheduler, Setting},
+    knet::{random, rcu::Rcu},
+    logic::sched::twos,
+};
+use kernel::prelude::*;
+
+module! {
+    type: TwosModule,
+    name: "ip_vs_twos",
+    description: "ipvs power of twos choice scheduler",
+    license: "GPL",
+    imports_ns: ["IPVS_RS"],
+}
+
+struct Twos;
+
+impl Scheduler for Twos {
+    const NAME: &'static CStr = c"twos";
+
+    fn new(_setting: &Setting<'_>) -> Result<Self> {
+        Ok(Self)
+    }
+
+    fn schedule<'a>(
+        &self,
+        dests: &'a [DestRef],
+        _request: &Request<'_>,
+        _rcu: Rcu<'a>,
+    ) -> Option<&'a DestRef> {
+        dests.get(twos::pick(dests, |ceil| twos::below(ceil, random::word))?)
+    }
+}
+
+struct TwosModule {
+    _registration: Registration,
+}
+
+impl kernel::Module for TwosModule {
+    fn init(module: &'static ThisModule) -> Result<Self> {
+        Ok(Self {
+            _registration: Registration::new::<Twos>(module)?,
+        })
+    }
+}
