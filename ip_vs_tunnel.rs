@@ -9,21 +9,23 @@ use crate::{
     ip_vs_conn::Conn,
     ip_vs_ctl::find_tunnel,
     ip_vs_icmp::{Error, Inner},
-    ip_vs_ip::{icmp, Family, Ip4, V4},
+    ip_vs_ip::{icmp, Family, Ip, Ip4, V4, V6},
     ip_vs_ns::NsRef,
     ip_vs_svc::{count_out, Dest},
     ip_vs_xmit::{local, take_route, Target, TUNNEL},
 };
 use core::sync::atomic::Ordering;
 use ipvs_logic::{
-    addr::{Af, Port, Proto},
+    addr::{Addr, Af, Port, Proto},
     flags::tun_type,
-    tunnel::{self, Outer4, Tunnel, IPV4_LEN},
+    tunnel::{self, Outer4, Outer6, Tunnel, IPV4_LEN, IPV6_LEN},
 };
 use kernel::prelude::*;
 use knet::{
     rcu::Rcu,
+    rcu::Ref,
     route::{Path, Route},
+    route6::Route6,
     skb::{Packet, Summed, Verdict},
     tunnel::{Carrier, Outer},
 };
@@ -41,22 +43,129 @@ impl Dest {
 
 /// The longest packet that fits in a tunnel along a route; `None` if that is too little.
 #[inline]
-fn tunnel_mtu(route: &Route, overhead: u32, rcu: Rcu<'_>) -> Option<u32> {
+fn tunnel_mtu<O: Carries>(route: &O::Route, overhead: u32, rcu: Rcu<'_>) -> Option<u32> {
     let mtu = route.mtu(rcu).checked_sub(overhead)?;
-    (mtu >= tunnel::MIN_MTU).then_some(mtu)
+    (mtu >= O::MIN_MTU).then_some(mtu)
 }
 
-/// Sends a packet of the client to the real server in another packet. IPv4 in IPv4.
+/// A family whose packets carry others.
+pub trait Carries: Family {
+    /// Length of the header.
+    const LEN: u32;
+    /// The shortest MTU a tunnel can do with.
+    const MIN_MTU: u32;
+
+    /// Room the device wants before a packet.
+    fn reserved_room(route: &Self::Route, rcu: Rcu<'_>) -> u32;
+
+    /// Has the checksum of the UDP header filled in or left out.
+    fn set_udp_checksum(outer: &mut Outer<'_>, checksum: bool, route: &Self::Route, dst: &Addr);
+
+    /// Puts the header before a packet and sends the whole.
+    fn send_outer<'a>(
+        outer: Outer<'a>,
+        header: Header,
+        route: Ref<'_, Self::Route>,
+        dst: &Addr,
+        rcu: Rcu<'_>,
+    ) -> Verdict<'a>;
+}
+
+/// What an outer header takes from the packet.
+#[derive(Clone, Copy)]
+pub struct Header {
+    tos: u8,
+    ttl: u8,
+    dont_fragment: bool,
+    proto: u8,
+}
+
+impl Carries for V4 {
+    const LEN: u32 = IPV4_LEN;
+    const MIN_MTU: u32 = tunnel::MIN_MTU;
+
+    #[inline]
+    fn reserved_room(route: &Route, rcu: Rcu<'_>) -> u32 {
+        route.reserved_room(rcu)
+    }
+
+    fn set_udp_checksum(outer: &mut Outer<'_>, checksum: bool, route: &Route, dst: &Addr) {
+        outer.set_udp_checksum4(checksum, route.saddr(), dst.v4_be());
+    }
+
+    #[inline]
+    fn send_outer<'a>(
+        outer: Outer<'a>,
+        h: Header,
+        route: Ref<'_, Route>,
+        dst: &Addr,
+        rcu: Rcu<'_>,
+    ) -> Verdict<'a> {
+        let header = Outer4 {
+            tos: h.tos,
+            ttl: h.ttl,
+            dont_fragment: h.dont_fragment,
+            proto: h.proto,
+            src: route.saddr(),
+            dst: dst.v4_be(),
+        };
+        outer.send4(&header.emit(), route, rcu)
+    }
+}
+
+impl Carries for V6 {
+    const LEN: u32 = IPV6_LEN;
+    const MIN_MTU: u32 = tunnel::MIN_MTU6;
+
+    #[inline]
+    fn reserved_room(route: &Route6, rcu: Rcu<'_>) -> u32 {
+        route.reserved_room(rcu)
+    }
+
+    fn set_udp_checksum(outer: &mut Outer<'_>, checksum: bool, route: &Route6, dst: &Addr) {
+        outer.set_udp_checksum6(checksum, route.saddr(), dst.words());
+    }
+
+    #[inline]
+    fn send_outer<'a>(
+        outer: Outer<'a>,
+        h: Header,
+        route: Ref<'_, Route6>,
+        dst: &Addr,
+        rcu: Rcu<'_>,
+    ) -> Verdict<'a> {
+        let header = Outer6 {
+            tos: h.tos,
+            ttl: h.ttl,
+            proto: h.proto,
+            src: Addr::from_words(*route.saddr()),
+            dst: *dst,
+        };
+        outer.send6(&header.emit(), route, rcu)
+    }
+}
+
+/// Type of service, or traffic class.
 #[inline]
-pub fn send4<'a>(
+fn tos<F: Family>(packet: &Packet<'_>, ip: &Ip<F>) -> Option<u8> {
+    let [a, b] = packet.read::<2>(ip.offset)?;
+    Some(match F::AF {
+        Af::Inet => b,
+        Af::Inet6 => (a << 4) | (b >> 4),
+    })
+}
+
+/// Sends a packet of the client to the real server in another packet, of the family `O`.
+#[inline]
+pub fn send<'a, F: Carries, O: Carries>(
     mut packet: Packet<'a>,
-    ip: &Ip4,
+    ip: &Ip<F>,
     conn: &'a Conn,
     rcu: Rcu<'a>,
     is_icmp: bool,
 ) -> Verdict<'a> {
     let target = Target::of(conn);
-    let Ok(way) = take_route(&mut packet, ip, target, &TUNNEL, rcu, 0) else {
+    let Ok(way) = take_route::<F, O>(&mut packet, ip, target, &TUNNEL, rcu, 0) else {
         return packet.free();
     };
     let Some(route) = way.route else {
@@ -67,56 +176,61 @@ pub fn send4<'a>(
     };
     let tunnel = dest.tunnel();
     let between = tunnel.header_len(packet.summed() == Summed::Partial);
-    let overhead = between.saturating_add(IPV4_LEN);
-    let Some(mtu) = tunnel_mtu(route.value(), overhead, rcu) else {
+    let overhead = between.saturating_add(O::LEN);
+    let Some(mtu) = tunnel_mtu::<O>(route.value(), overhead, rcu) else {
         return packet.free();
     };
     packet.tell_socket_mtu(mtu);
     // Without path MTU discovery the outer packet may be split, whatever the client said.
-    let dont_fragment = ip.dont_fragment && conn.ns.sysctl.pmtu_disc.load(Ordering::Relaxed) != 0;
-    if dont_fragment && !is_icmp && !V4::check_mtu(ip, &mut packet, mtu, is_icmp) {
+    // That of IPv6 says nothing.
+    let dont_fragment = F::AF == Af::Inet
+        && ip.dont_fragment
+        && conn.ns.sysctl.pmtu_disc.load(Ordering::Relaxed) != 0;
+    let must_fit = F::must_fit(ip, is_icmp) && (dont_fragment || F::AF == Af::Inet6);
+    if must_fit && !F::check_mtu(ip, &mut packet, mtu, is_icmp) {
         return packet.free();
     }
     if packet.has_dev() {
         packet.orphan();
     }
-    let headroom = route.reserved_room(rcu).saturating_add(overhead);
-    if packet.make_writable(IPV4_LEN, headroom).is_err() {
+    let headroom = O::reserved_room(route.value(), rcu).saturating_add(overhead);
+    if packet.make_writable(F::LEN, headroom).is_err() {
         return packet.free();
     }
-    let Some([_, tos]) = packet.read::<2>(ip.offset) else {
+    let Some(tos) = tos(&packet, ip) else {
         return packet.free();
     };
     let partial = packet.summed() == Summed::Partial;
-    let inner = tunnel::inner_proto(Af::Inet);
-    let mut outer = match packet.into_tunnel(carrier(tunnel, partial), inner) {
+    let inner = tunnel::inner_proto(F::AF);
+    let in_ipv6 = O::AF == Af::Inet6;
+    let mut outer = match packet.into_tunnel(carrier(tunnel, partial), in_ipv6, inner) {
         Ok(outer) => outer,
         Err(verdict) => return verdict,
     };
-    let (src, dst) = (route.saddr(), conn.real.addr.v4_be());
+    let dst = &conn.real.addr;
     let proto = match tunnel {
         Tunnel::Ip => Ok(inner),
         Tunnel::Gue { checksum, remote } => {
             let port = dest.tunnel_port();
             push_gue(&mut outer, port, remote && partial, inner)
-                .map(|()| outer.set_udp_checksum4(checksum, src, dst))
+                .map(|()| O::set_udp_checksum(&mut outer, checksum, route.value(), dst))
                 .map(|()| tunnel::proto::UDP)
         }
-        Tunnel::Gre { checksum } => outer.push_gre(checksum, false).map(|()| tunnel::proto::GRE),
+        Tunnel::Gre { checksum } => outer
+            .push_gre(checksum, F::AF == Af::Inet6)
+            .map(|()| tunnel::proto::GRE),
     };
     let Ok(proto) = proto else {
         return outer.free();
     };
-    let header = Outer4 {
+    let header = Header {
         tos: tunnel::outer_tos(tos),
         // It was decremented.
         ttl: ip.ttl.wrapping_sub(1),
         dont_fragment,
         proto,
-        src,
-        dst,
     };
-    outer.send4(&header.emit(), route, rcu)
+    O::send_outer(outer, header, route, dst, rcu)
 }
 
 #[inline]

@@ -146,17 +146,17 @@ impl<F: Family> Way<'_, F> {
 
 /// Finds the packet's way to the server. `Err` if it cannot go there: the sender was told if it
 /// should be. Decrements the time to live, and makes the first `writable` bytes writable, with room
-/// for the link layer header, if that is not 0.
+/// for the link layer header, if that is not 0. `R` is the family of the server's address.
 #[inline]
-pub(crate) fn take_route<'a, F: Family>(
+pub(crate) fn take_route<'a, F: Family, R: Family>(
     packet: &mut Packet<'a>,
     ip: &Ip<F>,
     target: Target<'_>,
     method: &Method,
     rcu: Rcu<'a>,
     writable: u32,
-) -> Result<Way<'a, F>> {
-    let Some(route) = route_to::<F>(packet.net(), target, method.purpose, rcu) else {
+) -> Result<Way<'a, R>> {
+    let Some(route) = route_to::<R>(packet.net(), target, method.purpose, rcu) else {
         packet.link_failure();
         return Err(EHOSTUNREACH);
     };

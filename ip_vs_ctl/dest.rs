@@ -13,7 +13,6 @@ use core::sync::atomic::Ordering;
 use ipvs_logic::{
     addr::Af,
     ctl::{validate_dest, DestConf, DestKey, ServiceKey},
-    flags::FwdMethod,
 };
 use kernel::prelude::*;
 use knet::{
@@ -54,16 +53,6 @@ pub(super) fn copy_dests(
     Ok(copy)
 }
 
-/// Servers of IPv6, or for it, are not in tunnels.
-fn check_family(svc: Af, key: &DestKey, conf: &DestConf) -> Result {
-    let is_ipv6 = svc == Af::Inet6 || key.af == Af::Inet6;
-    if is_ipv6 && conf.fwd() == Some(FwdMethod::Tunnel) {
-        pr_err!("IPv6 tunnels are not supported yet\n");
-        return Err(EOPNOTSUPP);
-    }
-    Ok(())
-}
-
 fn check_dest(function: &str, conf: &DestConf) -> Result {
     if let Err(e) = validate_dest(conf) {
         if conf.weight < 0 {
@@ -97,7 +86,6 @@ pub fn add_dest(
     let svc = get_service(ns, service).ok_or(ESRCH)?;
     let roster = svc.roster.get().ok_or(ESRCH)?;
     check_dest("ip_vs_add_dest", conf)?;
-    check_family(svc.key.af, key, conf)?;
     if roster.find(key).is_some() {
         return Err(EEXIST);
     }
@@ -174,7 +162,6 @@ pub fn edit_dest(ns: &NsArc, service: &ServiceKey, key: &DestKey, conf: &DestCon
     let svc = get_service(ns, service).ok_or(ESRCH)?;
     let roster = svc.roster.get().ok_or(ESRCH)?;
     check_dest("ip_vs_edit_dest", conf)?;
-    check_family(svc.key.af, key, conf)?;
     let (_, dest) = roster.find(key).ok_or(ENOENT)?;
     if dest.conf_moves(conf) {
         drop(ns.real_servers.remove(dest.arc().as_ref()));

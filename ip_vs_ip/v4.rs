@@ -3,7 +3,7 @@
 //!
 //! C counterparts: net/netfilter/ipvs/ip_vs_core.c, ip_vs_xmit.c
 
-use super::{defrag_user, Family, Ip};
+use super::{defrag_user, v6::V6, Family, Ip};
 use crate::{
     ip_vs_conn::Conn,
     ip_vs_icmp::{Error, Inner},
@@ -153,7 +153,10 @@ impl Family for V4 {
         rcu: Rcu<'a>,
         is_icmp: bool,
     ) -> Verdict<'a> {
-        ip_vs_tunnel::send4(packet, ip, conn, rcu, is_icmp)
+        match conn.real_af {
+            Af::Inet => ip_vs_tunnel::send::<V4, V4>(packet, ip, conn, rcu, is_icmp),
+            Af::Inet6 => ip_vs_tunnel::send::<V4, V6>(packet, ip, conn, rcu, is_icmp),
+        }
     }
 
     fn about(ns: NsRef<'_>, rcu: Rcu<'_>, packet: &Packet<'_>, quoted: &Ip4) -> About {

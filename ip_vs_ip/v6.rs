@@ -3,14 +3,14 @@
 //!
 //! C counterparts: net/netfilter/ipvs/ip_vs_core.c, ip_vs_xmit.c
 
-use super::{Family, Ip};
+use super::{v4::V4, Family, Ip};
 use crate::{
     ip_vs_conn::Conn,
     ip_vs_icmp::{Error, Inner},
     ip_vs_ns::NsRef,
     ip_vs_proto::End,
     ip_vs_svc::Dest,
-    ip_vs_tunnel::About,
+    ip_vs_tunnel::{self, About},
 };
 use ipvs_logic::{
     addr::{Addr, Af, Endpoint, Proto},
@@ -147,15 +147,17 @@ impl Family for V6 {
         addr.is_unicast6()
     }
 
-    /// Configuration takes no such server.
     fn tunnel<'a>(
         packet: Packet<'a>,
-        _ip: &Ip6,
-        _conn: &'a Conn,
-        _rcu: Rcu<'a>,
-        _is_icmp: bool,
+        ip: &Ip6,
+        conn: &'a Conn,
+        rcu: Rcu<'a>,
+        is_icmp: bool,
     ) -> Verdict<'a> {
-        packet.drop()
+        match conn.real_af {
+            Af::Inet => ip_vs_tunnel::send::<V6, V4>(packet, ip, conn, rcu, is_icmp),
+            Af::Inet6 => ip_vs_tunnel::send::<V6, V6>(packet, ip, conn, rcu, is_icmp),
+        }
     }
 
     /// Stock looks into no tunnels of IPv6.

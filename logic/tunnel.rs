@@ -5,7 +5,7 @@
 //! ip_vs_core.c, `ipvs_udp_decap()`, `ipvs_gre_decap()`
 
 use crate::{
-    addr::{Af, Port},
+    addr::{Addr, Af, Port},
     flags::{tun_flags, tun_type},
 };
 
@@ -17,8 +17,12 @@ pub const UDP_LEN: u32 = 8;
 pub const GUE_LEN: u32 = 4;
 /// Length of what remote checksum offload adds to it: private flags, and two offsets.
 pub const REMCSUM_LEN: u32 = 8;
+/// Length of an IPv6 header.
+pub const IPV6_LEN: u32 = 40;
 /// The shortest MTU a tunnel can do with.
 pub const MIN_MTU: u32 = 68;
+/// The same for tunnels of IPv6.
+pub const MIN_MTU6: u32 = 1280;
 
 /// Protocol numbers of packets in packets, and of what carries them.
 pub mod proto {
@@ -141,6 +145,40 @@ impl Outer4 {
     }
 }
 
+/// What the outer IPv6 header says.
+#[derive(Clone, Copy, Debug)]
+pub struct Outer6 {
+    /// Traffic class, see [`outer_tos`].
+    pub tos: u8,
+    /// Hop limit.
+    pub ttl: u8,
+    /// What it carries.
+    pub proto: u8,
+    /// From where.
+    pub src: Addr,
+    /// To where.
+    pub dst: Addr,
+}
+
+impl Outer6 {
+    /// The header; the length is for who sends it.
+    pub fn emit(&self) -> [u8; IPV6_LEN as usize] {
+        let mut h = [0; IPV6_LEN as usize];
+        let [v, c, _, _, _, _, proto, ttl, ends @ ..] = &mut h;
+        (*v, *c) = (0x60 | (self.tos >> 4), self.tos << 4);
+        (*proto, *ttl) = (self.proto, self.ttl);
+        let addrs = self
+            .src
+            .to_bytes16()
+            .into_iter()
+            .chain(self.dst.to_bytes16());
+        for (to, from) in ends.iter_mut().zip(addrs) {
+            *to = from;
+        }
+        h
+    }
+}
+
 /// A UDP header without checksum; a length that does not fit is 0.
 #[inline]
 pub fn udp(src: Port, dst: Port, len: u32) -> [u8; UDP_LEN as usize] {
@@ -191,6 +229,22 @@ pub const fn gre_to_packet(header: [u8; 4]) -> Option<u32> {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn outer6() {
+        let end =
+            |last| Addr::from_bytes16(core::array::from_fn(|i| if i == 15 { last } else { 0xfd }));
+        let h = Outer6 {
+            tos: 0xb8,
+            ttl: 63,
+            proto: 41,
+            src: end(1),
+            dst: end(2),
+        }
+        .emit();
+        assert_eq!(h[..8], [0x6b, 0x80, 0, 0, 0, 0, 41, 63]);
+        assert_eq!((h[8], h[23], h[24], h[39]), (0xfd, 1, 0xfd, 2));
+    }
 
     #[test]
     fn lengths() {

@@ -34,6 +34,7 @@
 #include <net/icmp.h>
 #include <net/inet_sock.h>
 #include <net/ip.h>
+#include <net/ip6_checksum.h>
 #include <net/ip6_fib.h>
 #include <net/ip6_route.h>
 #include <net/ip_tunnels.h>
@@ -293,6 +294,27 @@ __ipvs_helper int ipvs_helper_skb_push_gre(struct sk_buff *skb, bool csum, bool 
 		return -ENOBUFS;
 	gre_build_header(skb, len, flags, ipv6 ? htons(ETH_P_IPV6) : htons(ETH_P_IP), 0, 0);
 	return 0;
+}
+
+__ipvs_helper void ipvs_helper_skb_udp_checksum6(struct sk_buff *skb, bool nocheck, const u32 *saddr, const u32 *daddr)
+{
+	struct in6_addr s, d;
+
+	memcpy(&s, saddr, sizeof(s));
+	memcpy(&d, daddr, sizeof(d));
+	udp6_set_csum(nocheck, skb, &s, &d, skb->len);
+}
+
+/* The IPv6 header lacks its length. */
+__ipvs_helper void ipvs_helper_skb_send_tunnel6(struct net *net, struct sk_buff *skb)
+{
+	memset(&IPCB(skb)->opt, 0, sizeof(IPCB(skb)->opt));
+	skb->ignore_df = 1;
+	nf_reset_ct(skb);
+	skb_forward_csum(skb);
+	if (skb->dev)
+		skb_clear_tstamp(skb);
+	ip6_local_out(net, skb->sk, skb);
 }
 
 /* The IPv4 header lacks its length, identification and checksum. */

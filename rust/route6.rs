@@ -75,6 +75,13 @@ impl Route6 {
         self.dst.as_ptr()
     }
 
+    /// Room the device wants before a packet that this host makes.
+    #[inline]
+    pub fn reserved_room(&self, _rcu: Rcu<'_>) -> u32 {
+        // SAFETY: By the type's invariant; RCU keeps the device.
+        unsafe { helpers::dst_reserved_room(self.dst()) }
+    }
+
     /// The source address for packets that this host sends along it.
     pub fn saddr(&self) -> &In6 {
         &self.saddr

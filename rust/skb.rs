@@ -551,6 +551,12 @@ impl<'a> Packet<'a> {
         self.set_dst(route.dst());
     }
 
+    /// The same with an IPv6 route.
+    #[inline]
+    pub(crate) fn set_route6(&mut self, route: Ref<'_, Route6>) {
+        self.set_dst(route.dst());
+    }
+
     #[inline]
     fn set_dst(&mut self, dst: *const raw::dst_entry) {
         let old = self.refdst();

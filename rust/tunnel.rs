@@ -12,6 +12,7 @@ use crate::{
     raw::helpers,
     rcu::{Rcu, Ref},
     route::Route,
+    route6::{In6, Route6},
     skb::{Packet, Summed, Verdict},
 };
 use core::ptr;
@@ -20,16 +21,16 @@ use kernel::{error::to_result, prelude::*};
 /// What a packet is put into, for who splits it into segments later.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Carrier {
-    /// IPv4.
+    /// IP.
     Ip,
-    /// UDP over IPv4.
+    /// UDP over IP.
     Udp {
         /// With a checksum.
         checksum: bool,
         /// The receiver fills in the checksums of segments.
         remote: bool,
     },
-    /// GRE over IPv4.
+    /// GRE over IP.
     Gre {
         /// With a checksum.
         checksum: bool,
@@ -38,25 +39,29 @@ pub enum Carrier {
 
 impl Carrier {
     #[inline]
-    fn gso_type(self) -> u32 {
-        raw::KNET_SKB_GSO_IPXIP4
-            | match self {
-                Self::Ip => 0,
-                Self::Udp { checksum, remote } => {
-                    let udp = if checksum {
-                        raw::KNET_SKB_GSO_UDP_TUNNEL_CSUM
-                    } else {
-                        raw::KNET_SKB_GSO_UDP_TUNNEL
-                    };
-                    if remote {
-                        udp | raw::KNET_SKB_GSO_TUNNEL_REMCSUM
-                    } else {
-                        udp
-                    }
+    fn gso_type(self, in_ipv6: bool) -> u32 {
+        let ip = if in_ipv6 {
+            raw::KNET_SKB_GSO_IPXIP6
+        } else {
+            raw::KNET_SKB_GSO_IPXIP4
+        };
+        ip | match self {
+            Self::Ip => 0,
+            Self::Udp { checksum, remote } => {
+                let udp = if checksum {
+                    raw::KNET_SKB_GSO_UDP_TUNNEL_CSUM
+                } else {
+                    raw::KNET_SKB_GSO_UDP_TUNNEL
+                };
+                if remote {
+                    udp | raw::KNET_SKB_GSO_TUNNEL_REMCSUM
+                } else {
+                    udp
                 }
-                Self::Gre { checksum: true } => raw::KNET_SKB_GSO_GRE_CSUM,
-                Self::Gre { checksum: false } => raw::KNET_SKB_GSO_GRE,
             }
+            Self::Gre { checksum: true } => raw::KNET_SKB_GSO_GRE_CSUM,
+            Self::Gre { checksum: false } => raw::KNET_SKB_GSO_GRE,
+        }
     }
 }
 
@@ -64,13 +69,22 @@ impl Carrier {
 pub struct Outer<'a>(Packet<'a>);
 
 impl<'a> Packet<'a> {
-    /// Begins to put it into a tunnel. `inner_proto` is its protocol number in IP. `Err` if there is
-    /// no memory: it was freed.
+    /// Begins to put it into a tunnel, of IPv6 if `in_ipv6`. `inner_proto` is its protocol number in
+    /// IP. `Err` if there is no memory: it was freed.
     #[inline]
-    pub fn into_tunnel(self, carrier: Carrier, inner_proto: u8) -> Result<Outer<'a>, Verdict<'a>> {
+    pub fn into_tunnel(
+        self,
+        carrier: Carrier,
+        in_ipv6: bool,
+        inner_proto: u8,
+    ) -> Result<Outer<'a>, Verdict<'a>> {
         // SAFETY: By the type's invariant.
         let err = unsafe {
-            helpers::skb_begin_tunnel(self.as_ptr(), carrier.gso_type() as c_int, inner_proto)
+            helpers::skb_begin_tunnel(
+                self.as_ptr(),
+                carrier.gso_type(in_ipv6) as c_int,
+                inner_proto,
+            )
         };
         if err != 0 {
             return Err(self.free());
@@ -163,6 +177,14 @@ impl<'a> Outer<'a> {
         unsafe { helpers::skb_udp_checksum4(self.0.as_ptr(), !checksum, src, dst) };
     }
 
+    /// The same for IPv6.
+    pub fn set_udp_checksum6(&mut self, checksum: bool, src: &In6, dst: &In6) {
+        // SAFETY: By the type's invariant; the addresses have 16 bytes.
+        unsafe {
+            helpers::skb_udp_checksum6(self.0.as_ptr(), !checksum, src.as_ptr(), dst.as_ptr());
+        };
+    }
+
     /// Puts a GRE header before what is there.
     ///
     /// # Errors
@@ -185,6 +207,25 @@ impl<'a> Outer<'a> {
         self.0.set_handled();
         // SAFETY: By the type's invariant we own it; the verdict says that it is gone.
         unsafe { helpers::skb_send_tunnel4(self.0.net().as_ptr(), self.0.as_ptr()) };
+        self.0.gone()
+    }
+
+    /// The same with an IPv6 header, whose length is filled in.
+    #[inline]
+    pub fn send6(
+        mut self,
+        header: &[u8; 40],
+        route: Ref<'_, Route6>,
+        _rcu: Rcu<'_>,
+    ) -> Verdict<'a> {
+        if self.push(header).is_err() {
+            return self.free();
+        }
+        self.set_network_header();
+        self.0.set_route6(route);
+        self.0.set_handled();
+        // SAFETY: By the type's invariant we own it; the verdict says that it is gone.
+        unsafe { helpers::skb_send_tunnel6(self.0.net().as_ptr(), self.0.as_ptr()) };
         self.0.gone()
     }
 
