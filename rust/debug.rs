@@ -42,14 +42,8 @@ pub fn level() -> i32 {
 pub fn set_level<T>(level: i32, serial: &Mutex<T>) {
     let _serial = serial.lock();
     LEVEL.store(level, Ordering::Relaxed);
-    let key = (&raw mut raw::ipvs_helper_debug_switch).cast();
-    if level > 0 {
-        // SAFETY: A static key.
-        unsafe { raw::static_key_enable(key) };
-    } else {
-        // SAFETY: As above.
-        unsafe { raw::static_key_disable(key) };
-    }
+    // SAFETY: No requirements but a context that may sleep.
+    unsafe { raw::helpers::debug_set(level > 0) };
 }
 
 /// Prints a message for debugging.

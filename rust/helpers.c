@@ -720,6 +720,14 @@ __ipvs_helper void ipvs_helper_nla_nest_cancel(struct sk_buff *skb, struct nlatt
 /* ---- the rest ---- */
 struct knet_debug_switch ipvs_helper_debug_switch = { .key = STATIC_KEY_FALSE_INIT };
 
+__ipvs_helper void ipvs_helper_debug_set(bool on)
+{
+	if (on)
+		static_branch_enable(&ipvs_helper_debug_switch.key);
+	else
+		static_branch_disable(&ipvs_helper_debug_switch.key);
+}
+
 __ipvs_helper int ipvs_helper_net_ratelimit(void)
 {
 	return net_ratelimit();
