@@ -11,10 +11,7 @@ use crate::{
     ip_vs_ns::{work, NsArc, NsRef, NsState},
     ip_vs_svc::Roster,
 };
-use core::{
-    ops::ControlFlow,
-    sync::atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering},
-};
+use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering};
 use ipvs_logic::est::{places, threads, MAX_LAG, PERIOD_SECS, THREADS_PER_CPU, TICKS};
 use kernel::{new_mutex, prelude::*, str::CString, sync::Mutex};
 use knet::{
@@ -246,10 +243,8 @@ impl Part {
         // Too much to do without letting others run.
         let mut long = KVec::new();
         let places = places(tick, self.part, parts);
-        ns.services.for_each_place(places, |svc, _, rcu| {
-            if here.should_stop() {
-                return ControlFlow::Break(());
-            }
+        let go_on = || !here.should_stop();
+        ns.services.for_each_place(places, go_on, |svc, rcu| {
             svc.stats.sample(tick);
             if let Some(roster) = svc.roster.load(rcu) {
                 let dests = &roster.value().dests;
@@ -261,7 +256,6 @@ impl Part {
                     dests.iter().for_each(|d| d.stats.sample(tick));
                 }
             }
-            ControlFlow::Continue(())
         });
         long.iter()
             .for_each(|roster| sample_long(roster, tick, here));

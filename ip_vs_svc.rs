@@ -42,6 +42,8 @@ pub struct Stats {
     sampled: AtomicU32,
     /// Zeroed since they were last sampled.
     zeroed: AtomicBool,
+    /// All averages are 0.
+    still: AtomicBool,
 }
 
 /// What is counted, as numbers of `Counters`.
@@ -59,6 +61,7 @@ impl Stats {
             average: Default::default(),
             sampled: AtomicU32::new(0),
             zeroed: AtomicBool::new(false),
+            still: AtomicBool::new(true),
         })
     }
 
@@ -126,12 +129,22 @@ impl Stats {
     }
 
     /// Estimates rates anew, once a tick at most.
+    #[inline]
     pub fn sample(&self, tick: u32) {
         let tick = tick.max(1);
         let before = self.sampled.swap(tick, Ordering::Relaxed);
         if before == tick {
             return;
         }
+        let changes = self.zeroed.load(Ordering::Relaxed) || !self.still.load(Ordering::Relaxed);
+        if changes || !self.cpus.still(&self.last) {
+            self.update(before, tick);
+        }
+    }
+
+    /// Estimates rates anew, which can have changed since the tick `before`.
+    #[inline(never)]
+    fn update(&self, before: u32, tick: u32) {
         let mut periods = match before {
             0 => 1,
             _ => est::periods(before, tick),
@@ -148,6 +161,8 @@ impl Stats {
         estimator.sample(&Self::export(now), periods);
         store(&self.last, now);
         self.set_average(&estimator.avg);
+        let still = estimator.avg == Rates::default();
+        self.still.store(still, Ordering::Relaxed);
     }
 }
 

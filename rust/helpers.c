@@ -537,9 +537,13 @@ static __always_inline void percpu_sum(const u64 *p, u64 *sum, size_t n)
 	unsigned int cpu;
 	size_t i;
 
-	for_each_possible_cpu(cpu) {
-		const u64 *v = per_cpu_ptr(PERCPU(p), cpu);
+	/* Mostly without holes: testing a bit costs less than searching for the next one. */
+	for (cpu = 0; cpu < nr_cpu_ids; cpu++) {
+		const u64 *v;
 
+		if (!cpu_possible(cpu))
+			continue;
+		v = per_cpu_ptr(PERCPU(p), cpu);
 		for (i = 0; i < n; i++)
 			sum[i] += READ_ONCE(v[i]);
 	}
@@ -552,6 +556,28 @@ __ipvs_helper void ipvs_helper_percpu_sum(const u64 *p, u64 *sum, size_t n)
 		percpu_sum(p, sum, 5);
 	else
 		percpu_sum(p, sum, n);
+}
+
+/* Whether five counters are together what they were. */
+__ipvs_helper bool ipvs_helper_percpu_still(const u64 *p, const u64 *was)
+{
+	u64 a = 0, b = 0, c = 0, d = 0, e = 0;
+	unsigned int cpu;
+
+	for (cpu = 0; cpu < nr_cpu_ids; cpu++) {
+		const u64 *v;
+
+		if (!cpu_possible(cpu))
+			continue;
+		v = per_cpu_ptr(PERCPU(p), cpu);
+		a += READ_ONCE(v[0]);
+		b += READ_ONCE(v[1]);
+		c += READ_ONCE(v[2]);
+		d += READ_ONCE(v[3]);
+		e += READ_ONCE(v[4]);
+	}
+	return !((a ^ READ_ONCE(was[0])) | (b ^ READ_ONCE(was[1])) | (c ^ READ_ONCE(was[2])) |
+		 (d ^ READ_ONCE(was[3])) | (e ^ READ_ONCE(was[4])));
 }
 
 __ipvs_helper void ipvs_helper_percpu_inc3(u64 *a, u64 *b, u64 *c)

@@ -4,7 +4,7 @@
 //! C header: [`include/linux/percpu.h`](srctree/include/linux/percpu.h)
 
 use crate::{raw, raw::helpers};
-use core::ptr::NonNull;
+use core::{ptr::NonNull, sync::atomic::AtomicU64};
 use kernel::prelude::*;
 
 /// `N` counters of 64 bits.
@@ -79,6 +79,15 @@ impl<const N: usize> Counters<N> {
         // SAFETY: By the type's invariant there are `N` counters, and `sum` has room for as many.
         unsafe { helpers::percpu_sum(self.0.as_ptr(), sum.as_mut_ptr(), N) };
         sum
+    }
+}
+
+impl Counters<5> {
+    /// Whether [`Self::sum`] is what it `was`.
+    #[inline]
+    pub fn still(&self, was: &[AtomicU64; 5]) -> bool {
+        // SAFETY: By the type's invariant there are 5 counters; `was` is read as atomics are.
+        unsafe { helpers::percpu_still(self.0.as_ptr(), was.as_ptr().cast()) }
     }
 }
 

@@ -18,7 +18,7 @@ use crate::{
 use core::{
     marker::PhantomData,
     mem::offset_of,
-    ops::{ControlFlow, Range},
+    ops::Range,
     ptr::{self, NonNull},
     sync::atomic::{fence, AtomicI32, AtomicPtr, AtomicU32, Ordering},
 };
@@ -105,6 +105,13 @@ static NEXT_ID: AtomicU32 = AtomicU32::new(1);
 
 /// log2 of the most buckets and stripes a table can have.
 const MAX_BITS: u32 = 30;
+
+/// log2 of the chains that [`Table::for_each_place`] takes together; with fewer it takes each alone.
+const RUN_BITS: u32 = 4;
+/// Objects that it looks at before others may run, or a few more.
+const BATCH: u32 = 32;
+/// Runs of chains that it looks at before others may run.
+const BATCH_RUNS: u32 = 256;
 
 /// What `Inner::linked` is while an object is being put into a table.
 const BUSY: u32 = u32::MAX << LINKS;
@@ -411,72 +418,88 @@ impl<T: Object> Table<T> {
         }
     }
 
-    /// Calls `f(object, link)` for what is linked under a hash that has its place in `places`, and
-    /// lets others run after each chain. The place of a hash is the number it is with its highest
-    /// bit last, so what belongs to a range does not depend on the number of buckets. Process
-    /// context.
+    /// Calls `f` for what is linked under a hash that has its place in `places`, and now and then
+    /// `go_on` and lets others run; stops when that is false. The place of a hash is the number it
+    /// is with its highest bit last, so what belongs to a range does not depend on the number of
+    /// buckets. Process context.
     ///
-    /// What is in the table all the time is seen once, or again if it is moved meanwhile. Stops
-    /// when `f` breaks.
+    /// What is in the table all the time is seen once, or again if it is moved meanwhile.
     pub fn for_each_place(
         &self,
         places: Range<u64>,
-        mut f: impl FnMut(Ref<'_, T>, usize, Rcu<'_>) -> ControlFlow<()>,
+        mut go_on: impl FnMut() -> bool,
+        mut f: impl FnMut(Ref<'_, T>, Rcu<'_>),
     ) {
-        let place = |hash: u32| u64::from(hash.reverse_bits());
-        let Ok(first) = u32::try_from(places.start) else {
-            return;
-        };
-        let mut cursor = Some(u64::from(first.reverse_bits()));
-        let mut go = ControlFlow::Continue(());
+        let end = places.end.min(1 << 32);
+        let mut at = places.start;
         let mut guard = rcu::read_lock();
-        while let Some(at) = cursor {
-            if go.is_break() || places.end <= place(at as u32) {
-                break;
-            }
+        while at < end && go_on() {
             let rcu = guard.rcu();
-            let left = places.end.wrapping_sub(place(at as u32));
-            let skipped = self.skip_empty(rcu, at as u32, left);
-            if skipped != Some(at as u32) {
-                cursor = skipped.map(u64::from);
-                guard.resched();
-                continue;
-            }
-            cursor = self.walk(rcu, at, |obj, slot| {
-                if go.is_continue() && places.contains(&place(obj.hash(slot))) {
-                    go = f(obj, slot, rcu);
-                }
-            });
+            let next = self.look_fast(rcu, at..end, |obj| f(obj, rcu));
+            at = next.unwrap_or_else(|| self.look(rcu, at..end, &mut |obj| f(obj, rcu)));
             guard.resched();
         }
     }
 
-    /// The first cursor at or after `at` with something at it; or one after which to go on looking,
-    /// a bounded number of chains and about `left` places later. `None` at the end.
-    fn skip_empty(&self, _rcu: Rcu<'_>, at: u32, left: u64) -> Option<u32> {
+    /// Calls `f` for what is linked at the first of `places`, and returns the place to go on with.
+    #[cold]
+    #[inline(never)]
+    fn look<'g>(&self, rcu: Rcu<'g>, places: Range<u64>, f: &mut dyn FnMut(Ref<'g, T>)) -> u64 {
+        let cursor = (places.start as u32).reverse_bits().into();
+        let next = self.walk(rcu, cursor, |obj, slot| {
+            if places.contains(&place(obj.hash(slot))) {
+                f(obj);
+            }
+        });
+        next.map_or(places.end, |cursor| place(cursor as u32))
+    }
+
+    /// Like [`Self::look`], but for more at once. `None` if a resize goes on or went on: then what
+    /// was seen may not have been all.
+    #[inline]
+    fn look_fast<'g>(
+        &self,
+        _rcu: Rcu<'g>,
+        places: Range<u64>,
+        mut f: impl FnMut(Ref<'g, T>),
+    ) -> Option<u64> {
         let cur = self.cur.load(Ordering::Acquire);
         // SAFETY: By the type's invariant, for as long as RCU is held.
-        let cur = unsafe { cur.as_ref() }?;
-        let unused = u32::BITS - cur.bits;
-        let mut next = at;
-        for _ in 0..(left >> unused).saturating_add(1).min(1024) {
-            if !cur.chain(next).load(Ordering::Acquire).is_null() {
-                break;
-            }
-            // One more, counted with the highest bit of the mask first.
-            let top = next << unused;
-            let ones = top.leading_ones();
-            if ones >= cur.bits {
-                next = 0;
-                break;
-            }
-            next = (top ^ (u32::MAX << (31 - ones))) >> unused;
-        }
+        let cur: &'g Buckets = unsafe { cur.as_ref() }?;
+        let apart = cur.bits.checked_sub(RUN_BITS)?;
         if !cur.next.load(Ordering::Acquire).is_null() {
-            // Emptied by a resize, maybe: what was there is elsewhere.
-            return Some(at);
+            return None;
         }
-        (next != 0 || at == 0 && !cur.chain(0).load(Ordering::Acquire).is_null()).then_some(next)
+        // Chains whose numbers differ in the highest bits only are next to each other in places.
+        let run_places = 1u64.wrapping_shl(u32::BITS.wrapping_sub(apart));
+        let apart = 1usize.wrapping_shl(apart);
+        let mut start = places.start & run_places.wrapping_neg();
+        let (mut seen, mut runs) = (0u32, 0u32);
+        while start < places.end && seen < BATCH && runs < BATCH_RUNS {
+            let next = start.wrapping_add(run_places);
+            let whole = places.start <= start && next <= places.end;
+            let first = (start as u32).reverse_bits();
+            let mut chain: *const AtomicPtr<Link> = cur.chain(first);
+            for i in 0..1u32 << RUN_BITS {
+                // SAFETY: The numbers of the chains of a run begin below `apart`, so all exist.
+                if !unsafe { &*chain }.load(Ordering::Relaxed).is_null() {
+                    let at = first.wrapping_add(i.wrapping_mul(apart as u32));
+                    visit(cur, at, &mut |obj: Ref<'g, T>, slot| {
+                        if whole || places.contains(&place(obj.hash(slot))) {
+                            f(obj);
+                        }
+                        seen = seen.wrapping_add(1);
+                    });
+                }
+                chain = chain.wrapping_add(apart);
+            }
+            start = next;
+            runs = runs.wrapping_add(1);
+        }
+        // What a move took out of our sight it took after it set `next`, and buckets that have a
+        // `next` keep it while RCU is held.
+        fence(Ordering::Acquire);
+        cur.next.load(Ordering::Relaxed).is_null().then_some(start)
     }
 
     /// One step of a walk, without care for moves. RCU is held for `'g`.
@@ -719,6 +742,12 @@ fn visit<'g, T: Object>(buckets: &'g Buckets, at: u32, f: &mut impl FnMut(Ref<'g
         // SAFETY: As above.
         link = unsafe { &*link }.next.load(Ordering::Acquire);
     }
+}
+
+/// The place of a hash.
+#[inline]
+fn place(hash: u32) -> u64 {
+    hash.reverse_bits().into()
 }
 
 /// Adds one to the bits of `at` within `mask`, the highest first.
