@@ -117,12 +117,9 @@ pub fn add_service(ns: &NsArc, key: &ServiceKey, conf: &ServiceConf, mask: SvcFl
     }
     control.holds.push(hold, GFP_KERNEL)?;
     let hash = key.hash(&ns.svc_key);
-    let guard = rcu::read_lock();
-    let added = ns.services.insert(guard.rcu(), svc, [Some(hash), None]);
-    if added.is_none() {
+    if !hash_service(ns, svc, hash) {
         // Cannot be: the table has buckets.
         control.holds.pop();
-        drop(guard);
         services_gone(ns);
         return Err(ENOMEM);
     }
@@ -143,6 +140,13 @@ fn bind(
 ) -> Result<Option<(Arc<Bound>, ModuleRef)>> {
     let setting = Setting { ns, service, dests };
     Bound::by_name(conf.sched.as_bytes(), &setting)
+}
+
+fn hash_service(ns: &NsArc, svc: Arc<Service>, hash: u32) -> bool {
+    let guard = rcu::read_lock();
+    ns.services
+        .insert(guard.rcu(), svc, [Some(hash), None])
+        .is_some()
 }
 
 fn configure_service(svc: &Service, conf: &ServiceConf) {
