@@ -18,7 +18,7 @@ use knet::{
     cpulist::{self, CpuList},
     kthread::{Body, Here, Scheduling, Thread},
     net::Net,
-    rcu::{self, Arc},
+    rcu::{self, Arc, Ref},
     sysctl::{Entry, Table},
     timed::{jiffies, time_before, HZ},
 };
@@ -246,15 +246,11 @@ impl Part {
         let go_on = || !here.should_stop();
         ns.services.for_each_place(places, go_on, |svc, rcu| {
             svc.stats.sample(tick);
-            if let Some(roster) = svc.roster.load(rcu) {
-                let dests = &roster.value().dests;
-                let later = dests.len() > BATCH
-                    && roster
-                        .get()
-                        .is_some_and(|r| long.push(r, GFP_ATOMIC).is_ok());
-                if !later {
-                    dests.iter().for_each(|d| d.stats.sample(tick));
+            match svc.roster.load(rcu) {
+                Some(roster) if !roster.value().dests.is_empty() => {
+                    sample_dests(roster, tick, &mut long);
                 }
+                _ => {}
             }
         });
         long.iter()
@@ -275,6 +271,19 @@ impl Part {
             est.wanted.store(want, Ordering::Relaxed);
             NsState::queue(self.ns.as_ref(), work::EST_RELOAD, 0);
         }
+    }
+}
+
+/// Samples a service's servers, or adds them to `long`. Not inline: services without are cheaper.
+#[inline(never)]
+fn sample_dests(roster: Ref<'_, Roster>, tick: u32, long: &mut KVec<Arc<Roster>>) {
+    let dests = &roster.value().dests;
+    let later = dests.len() > BATCH
+        && roster
+            .get()
+            .is_some_and(|r| long.push(r, GFP_ATOMIC).is_ok());
+    if !later {
+        dests.iter().for_each(|d| d.stats.sample(tick));
     }
 }
 

@@ -558,10 +558,10 @@ __ipvs_helper void ipvs_helper_percpu_sum(const u64 *p, u64 *sum, size_t n)
 		percpu_sum(p, sum, n);
 }
 
-/* Whether five counters are together what they were. */
+/* Whether five counters are together what they were: as none can go down, the sum of all tells. */
 __ipvs_helper bool ipvs_helper_percpu_still(const u64 *p, const u64 *was)
 {
-	u64 a = 0, b = 0, c = 0, d = 0, e = 0;
+	u64 sum = 0;
 	unsigned int cpu;
 
 	for (cpu = 0; cpu < nr_cpu_ids; cpu++) {
@@ -570,14 +570,10 @@ __ipvs_helper bool ipvs_helper_percpu_still(const u64 *p, const u64 *was)
 		if (!cpu_possible(cpu))
 			continue;
 		v = per_cpu_ptr(PERCPU(p), cpu);
-		a += READ_ONCE(v[0]);
-		b += READ_ONCE(v[1]);
-		c += READ_ONCE(v[2]);
-		d += READ_ONCE(v[3]);
-		e += READ_ONCE(v[4]);
+		sum += READ_ONCE(v[0]) + READ_ONCE(v[1]) + READ_ONCE(v[2]) + READ_ONCE(v[3]) + READ_ONCE(v[4]);
 	}
-	return !((a ^ READ_ONCE(was[0])) | (b ^ READ_ONCE(was[1])) | (c ^ READ_ONCE(was[2])) |
-		 (d ^ READ_ONCE(was[3])) | (e ^ READ_ONCE(was[4])));
+	return sum == READ_ONCE(was[0]) + READ_ONCE(was[1]) + READ_ONCE(was[2]) + READ_ONCE(was[3]) +
+		      READ_ONCE(was[4]);
 }
 
 __ipvs_helper void ipvs_helper_percpu_inc3(u64 *a, u64 *b, u64 *c)

@@ -58,6 +58,28 @@ impl Buckets {
         unsafe { &*first.wrapping_add((hash & self.mask) as usize) }
     }
 
+    /// Which chains of a run are not empty, as a mask. A function of its own, to have registers for
+    /// all it needs: most of them are.
+    #[inline(never)]
+    fn used(&self, first: u32, apart: u32) -> u32 {
+        let mut used = 0;
+        let mut chain: *const AtomicPtr<Link> = self.chain(first);
+        for group in 0..(1u32 << RUN_BITS) / 4 {
+            let one = |i: usize| {
+                let chain = chain.wrapping_add((apart as usize).wrapping_mul(i));
+                // SAFETY: The first chains of runs are those below `apart`, so all of it exist.
+                unsafe { &*chain }.load(Ordering::Relaxed) as usize
+            };
+            if one(0) | one(1) | one(2) | one(3) != 0 {
+                for i in 0..4 {
+                    used |= u32::from(one(i) != 0) << (group * 4 + i as u32);
+                }
+            }
+            chain = chain.wrapping_add((apart as usize).wrapping_mul(4));
+        }
+        used
+    }
+
     /// # Safety
     ///
     /// `head` is that of buckets that no reader has.
@@ -107,11 +129,11 @@ static NEXT_ID: AtomicU32 = AtomicU32::new(1);
 const MAX_BITS: u32 = 30;
 
 /// log2 of the chains that [`Table::for_each_place`] takes together; with fewer it takes each alone.
-const RUN_BITS: u32 = 4;
+const RUN_BITS: u32 = 5;
 /// Objects that it looks at before others may run, or a few more.
 const BATCH: u32 = 32;
 /// Runs of chains that it looks at before others may run.
-const BATCH_RUNS: u32 = 256;
+const BATCH_RUNS: u32 = 128;
 
 /// What `Inner::linked` is while an object is being put into a table.
 const BUSY: u32 = u32::MAX << LINKS;
@@ -472,26 +494,23 @@ impl<T: Object> Table<T> {
         }
         // Chains whose numbers differ in the highest bits only are next to each other in places.
         let run_places = 1u64.wrapping_shl(u32::BITS.wrapping_sub(apart));
-        let apart = 1usize.wrapping_shl(apart);
+        let apart = 1u32.wrapping_shl(apart);
         let mut start = places.start & run_places.wrapping_neg();
         let (mut seen, mut runs) = (0u32, 0u32);
         while start < places.end && seen < BATCH && runs < BATCH_RUNS {
             let next = start.wrapping_add(run_places);
             let whole = places.start <= start && next <= places.end;
             let first = (start as u32).reverse_bits();
-            let mut chain: *const AtomicPtr<Link> = cur.chain(first);
-            for i in 0..1u32 << RUN_BITS {
-                // SAFETY: The numbers of the chains of a run begin below `apart`, so all exist.
-                if !unsafe { &*chain }.load(Ordering::Relaxed).is_null() {
-                    let at = first.wrapping_add(i.wrapping_mul(apart as u32));
-                    visit(cur, at, &mut |obj: Ref<'g, T>, slot| {
-                        if whole || places.contains(&place(obj.hash(slot))) {
-                            f(obj);
-                        }
-                        seen = seen.wrapping_add(1);
-                    });
-                }
-                chain = chain.wrapping_add(apart);
+            let mut used = cur.used(first, apart);
+            while used != 0 {
+                let at = first.wrapping_add(used.trailing_zeros().wrapping_mul(apart));
+                visit(cur, at, &mut |obj: Ref<'g, T>, slot| {
+                    if whole || places.contains(&place(obj.hash(slot))) {
+                        f(obj);
+                    }
+                    seen = seen.wrapping_add(1);
+                });
+                used &= used.wrapping_sub(1);
             }
             start = next;
             runs = runs.wrapping_add(1);
