@@ -17,14 +17,14 @@ use crate::{
 };
 use core::sync::atomic::{AtomicU32, Ordering};
 use ipvs_logic::{
-    addr::{Af, Endpoint, Proto, Tuple},
+    addr::{Af, Endpoint, Port, Proto, Tuple},
     flags::{ConnFlags, FwdMethod},
     table::{desired_size, Current, Limits, Thresholds},
 };
 use kernel::prelude::*;
 use knet::{
     params,
-    rcu::{Arc, Rcu, Ref, StaticCache},
+    rcu::{read_lock, Arc, Rcu, Ref, Slot, StaticCache},
     table::{Shape, Table},
     timed::{jiffies, time_before, Expire, Timed, HZ},
     Gfp,
@@ -74,17 +74,27 @@ pub struct Conn {
     in_pkts: AtomicU32,
     /// Firewall mark of the first packet.
     pub fwmark: u32,
+    /// How many connections this one controls: it cannot end before them.
+    n_control: AtomicU32,
     /// The real server; none if packets go where the client sent them.
     pub dest: Option<Arc<Dest>>,
+    /// The connection that controls this one: its template. Empty again before this is freed.
+    pub control: Slot<Timed<Conn>>,
     /// The namespace.
     pub ns: NsArc,
 }
+
+/// So many bytes are allocated for a connection.
+const _: () = assert!(StaticCache::<Timed<Conn>>::SIZE <= 256);
 
 /// Flags and state of a connection.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Status(u32);
 
 const STATE_SHIFT: u32 = 24;
+
+/// State of a template, a bit: one of its connections has carried something.
+const TEMPLATE_ASSURED: u8 = 1;
 
 impl Status {
     /// From flags and state.
@@ -222,6 +232,79 @@ impl Conn {
         crate::ip_vs_proto::state_name(self.proto, self.status())
     }
 
+    /// How many connections this one controls.
+    #[inline]
+    pub fn n_control(&self) -> u32 {
+        self.n_control.load(Ordering::Relaxed)
+    }
+
+    /// Whether this is the template with this key, and may be followed.
+    #[cold]
+    fn is_template(&self, key: &Tuple) -> bool {
+        let flags = self.flags();
+        flags.contains(ConnFlags::TEMPLATE)
+            && !flags.contains(ConnFlags::INVALID)
+            && self.client == key.src
+            && self.virt == key.dst
+            && self.proto == key.proto
+            && self.af == key.af
+    }
+
+    /// No connection follows this template any more.
+    pub fn invalidate(&self) {
+        let invalid = ConnFlags::INVALID.bits();
+        self.status.fetch_or(invalid, Ordering::Relaxed);
+    }
+
+    /// The real server's side, as it is shown.
+    pub fn shown_real(&self) -> Endpoint {
+        if self.flags().contains(ConnFlags::INVALID) {
+            Endpoint::new(self.real.addr, Port::from_host(u16::MAX))
+        } else {
+            self.real
+        }
+    }
+
+    /// Whether a connection of this template has carried something.
+    pub fn is_assured(&self) -> bool {
+        self.status().state() & TEMPLATE_ASSURED != 0
+    }
+
+    /// A connection carries something: its template is worth keeping.
+    #[cold]
+    pub fn assure_control(&self) {
+        let guard = read_lock();
+        let Some(ct) = self.control.load(guard.rcu()) else {
+            return;
+        };
+        if ct.flags().contains(ConnFlags::TEMPLATE) && !ct.is_assured() {
+            let assured = u32::from(TEMPLATE_ASSURED) << STATE_SHIFT;
+            ct.status.fetch_or(assured, Ordering::Relaxed);
+        }
+    }
+
+    /// From now on `this` cannot outlive its connections. For a new connection.
+    pub fn set_control(&self, control: Arc<Timed<Conn>>) {
+        control.n_control.fetch_add(1, Ordering::Relaxed);
+        self.control.swap(Some(control));
+    }
+
+    /// Gives up what controls it. With the timeout 0 that ends, too, unless it has others or is a
+    /// template worth keeping.
+    fn clear_control(&self, rcu: Rcu<'_>) {
+        let Some(counted) = self.control.swap(None) else {
+            return;
+        };
+        let ct = Arc::as_ref_rcu(&counted, rcu);
+        // Its timer looks at `n_control` first, and then finds only the table's reference.
+        drop(counted);
+        let left = ct.n_control.fetch_sub(1, Ordering::Release).wrapping_sub(1);
+        let kept = ct.flags().contains(ConnFlags::TEMPLATE) && ct.is_assured();
+        if self.timeout() == 0 && left == 0 && !kept {
+            end(ct, rcu);
+        }
+    }
+
     /// What the server's counters owe to this connection goes with it.
     fn unbind_dest(&self) {
         if let Some(dest) = &self.dest {
@@ -271,7 +354,18 @@ pub fn lookup_to<'g>(
     Some(conn)
 }
 
-/// Makes a connection and puts it in the table. Its timer is not running: see [`start`].
+/// The template with this key.
+#[cold]
+pub fn find_template<'g>(ns: NsRef<'g>, rcu: Rcu<'g>, key: &Tuple) -> Option<ConnRef<'g>> {
+    let hash = key.hash(&ns.value().conn_key);
+    let (conn, _) = ns
+        .value()
+        .conns
+        .find(rcu, hash, |c, link| link == 0 && c.is_template(key))?;
+    Some(conn)
+}
+
+/// Makes a connection and puts it in the table, unless it is for one packet. Its timer is not running: see [`start`].
 ///
 /// `None` if there are too many already, or no memory is left.
 pub fn create<'g>(
@@ -335,13 +429,20 @@ fn create_counted<'g>(
         status: AtomicU32::new(Status::new(flags, 0).0),
         timeout: AtomicU32::new(FIRST_TIMEOUT),
         in_pkts: AtomicU32::new(0),
+        n_control: AtomicU32::new(0),
+        control: Slot::empty(),
         fwmark: p.fwmark,
         dest,
         ns: ns.get()?,
     };
     let deadline = jiffies().wrapping_add(FIRST_TIMEOUT.into());
     let conn = Arc::pin_init_in(Timed::new(conn, deadline), Gfp::Atomic, CACHE.get(rcu)).ok()?;
-    let conn = state.conns.insert(rcu, conn, hashes)?;
+    let conn = if flags.contains(ConnFlags::ONE_PACKET) {
+        // Nobody finds it. RCU keeps it until the packet is gone, and `start` ends it.
+        Arc::as_ref_rcu(&conn, rcu)
+    } else {
+        state.conns.insert(rcu, conn, hashes)?
+    };
     if let Some(d) = &conn.value().dest {
         d.conn_began(flags);
         ip_vs_debug::bound(conn.value(), d);
@@ -349,11 +450,25 @@ fn create_counted<'g>(
     Some(conn)
 }
 
-/// Starts the timer of a new connection: after this it can end at any time.
+/// Starts the timer of a new connection: after this it can end at any time. One for one packet ends
+/// here.
 #[inline]
-pub fn start(conn: ConnRef<'_>) {
+pub fn start(conn: ConnRef<'_>, rcu: Rcu<'_>) {
+    if conn.flags().contains(ConnFlags::ONE_PACKET) {
+        return end_one_packet(conn, rcu);
+    }
     let deadline = jiffies().wrapping_add(conn.timeout().into());
     Timed::restart(conn, deadline);
+}
+
+#[cold]
+fn end_one_packet(conn: ConnRef<'_>, rcu: Rcu<'_>) {
+    if let Some(ct) = conn.control.load(rcu) {
+        ct.count_in();
+    }
+    conn.clear_control(rcu);
+    conn.unbind_dest();
+    conn.ns.conn_count.fetch_sub(1, Ordering::Relaxed);
 }
 
 /// Gives a connection its full timeout again.
@@ -371,9 +486,16 @@ pub fn expire_now(conn: ConnRef<'_>) {
 }
 
 impl Expire for Conn {
-    fn expire(this: ConnRef<'_>, _rcu: Rcu<'_>) {
-        match this.ns.conns.remove_if_last(this) {
+    fn expire(this: ConnRef<'_>, rcu: Rcu<'_>) {
+        let controls = this.n_control.load(Ordering::Acquire) != 0;
+        let removed = if controls {
+            None
+        } else {
+            this.ns.conns.remove_if_last(this)
+        };
+        match removed {
             Some(conn) => {
+                conn.clear_control(rcu);
                 conn.unbind_dest();
                 conn.ns.conn_count.fetch_sub(1, Ordering::Relaxed);
             }
@@ -386,9 +508,13 @@ impl Expire for Conn {
     }
 }
 
-/// Ends a connection now, unless its timer is doing that.
+/// Ends a connection now, unless its timer is doing that; what controls it ends with it if nothing
+/// needs that any more.
 pub fn end(conn: ConnRef<'_>, rcu: Rcu<'_>) {
     if conn.claim() {
+        if !conn.control.is_empty() {
+            conn.set_timeout(0);
+        }
         Conn::expire(conn, rcu);
     }
 }
@@ -404,8 +530,14 @@ pub fn flush(ns: &NsArc) {
 /// Ends the connections of servers that were removed.
 pub fn expire_nodest_work(ns: &NsArc) {
     ns.conns.for_each(0, |conn, rcu| {
-        if conn.dest.as_ref().is_some_and(|d| !d.is_available()) {
-            end(conn, rcu);
+        let gone = conn.dest.as_ref().is_some_and(|d| !d.is_available());
+        if !gone || conn.n_control() != 0 {
+            return;
+        }
+        let control = conn.control.load(rcu);
+        end(conn, rcu);
+        if let Some(ct) = control.filter(|ct| ct.n_control() == 0) {
+            end(ct, rcu);
         }
     });
 }

@@ -12,6 +12,7 @@ use crate::{
     ip_vs_debug, ip_vs_icmp,
     ip_vs_ip::{Family, Ip, V4, V6},
     ip_vs_ns::{NsRef, NsState},
+    ip_vs_persist,
     ip_vs_proto::{self as proto, header_len, translate, End, Transport},
     ip_vs_sched::{self, Request},
     ip_vs_svc::{count_conn, count_in, count_out, Dest, Roster, Service},
@@ -214,7 +215,7 @@ fn is_reopened(ns: NsRef<'_>, c: ConnRef<'_>) -> bool {
         }
     }
     let mode = sysctl.conn_reuse_mode.load(Ordering::Relaxed);
-    if mode == 0 {
+    if mode == 0 || !cv.control.is_empty() {
         return false;
     }
     let status = cv.status();
@@ -389,7 +390,7 @@ fn schedule<'a, F: Family>(
     match new_conn(ns, rcu, &packet, svc, tuple, false) {
         NewConn::Made(c) => {
             let verdict = forward(ns, rcu, packet, ip, t, c);
-            conn::start(c);
+            conn::start(c, rcu);
             verdict
         }
         NewConn::NoServer => no_server(ns, rcu, packet, ip, svc.value(), t, tuple),
@@ -434,7 +435,7 @@ fn is_reply_of_local_server(ns: NsRef<'_>, rcu: Rcu<'_>, tuple: &Tuple) -> bool 
 }
 
 /// What became of a new connection.
-enum NewConn<'a> {
+pub enum NewConn<'a> {
     /// It exists. Its timer is not running yet.
     Made(ConnRef<'a>),
     /// No server wants it.
@@ -452,6 +453,9 @@ fn new_conn<'a>(
     is_reply: bool,
 ) -> NewConn<'a> {
     let sv = svc.value();
+    if sv.flags().contains(SvcFlags::PERSISTENT) {
+        return ip_vs_persist::schedule(ns, rcu, packet, svc, tuple, is_reply);
+    }
     if !sv.is_fwmark() && tuple.dst.port != sv.key.port {
         if sv.key.port.is_zero() {
             pr_err!(
@@ -461,22 +465,10 @@ fn new_conn<'a>(
         }
         return NewConn::NoServer;
     }
-    let request = Request {
-        tuple,
-        is_reply,
-        service: &sv.key,
-        flags: sv.flags(),
-    };
-    let chosen: Option<Ref<'a, Dest>> = sv
-        .roster
-        .load(rcu)
-        .and_then(|roster| Roster::choose(roster, &request, rcu));
-    let Some(dest) = chosen else {
-        ip_vs_sched::complain(sv, "no destination available");
+    let Some(dest) = choose(rcu, sv, tuple, is_reply) else {
         return NewConn::NoServer;
     };
     let dv = dest.value();
-    let one_packet = sv.flags().contains(SvcFlags::ONEPACKET) && tuple.proto == Proto::UDP;
     let param = Param {
         tuple,
         real_af: dv.af,
@@ -488,11 +480,7 @@ fn new_conn<'a>(
                 dv.port
             },
         ),
-        flags: if one_packet {
-            ConnFlags::ONE_PACKET
-        } else {
-            ConnFlags::NONE
-        },
+        flags: first_flags(sv, tuple),
         fwmark: packet.mark(),
     };
     match conn::create(ns, rcu, &param, Some(dest)) {
@@ -502,6 +490,36 @@ fn new_conn<'a>(
             NewConn::Made(c)
         }
         None => NewConn::Failed,
+    }
+}
+
+/// The server that a service gives a new connection.
+pub fn choose<'a>(
+    rcu: Rcu<'a>,
+    svc: &'a Service,
+    tuple: &Tuple,
+    is_reply: bool,
+) -> Option<Ref<'a, Dest>> {
+    let request = Request {
+        tuple,
+        is_reply,
+        service: &svc.key,
+        flags: svc.flags(),
+    };
+    let roster = svc.roster.load(rcu);
+    let dest = roster.and_then(|roster| Roster::choose(roster, &request, rcu));
+    if dest.is_none() {
+        ip_vs_sched::complain(svc, "no destination available");
+    }
+    dest
+}
+
+/// Flags that a service gives a new connection.
+pub fn first_flags(svc: &Service, tuple: &Tuple) -> ConnFlags {
+    if svc.flags().contains(SvcFlags::ONEPACKET) && tuple.proto == Proto::UDP {
+        ConnFlags::ONE_PACKET
+    } else {
+        ConnFlags::NONE
     }
 }
 
@@ -539,25 +557,19 @@ fn bypass<'a, F: Family>(
     t: &Transport,
     tuple: &Tuple,
 ) -> Verdict<'a> {
-    let one_packet = svc.flags().contains(SvcFlags::ONEPACKET) && tuple.proto == Proto::UDP;
-    let flags = if one_packet {
-        ConnFlags::ONE_PACKET
-    } else {
-        ConnFlags::NONE
-    };
     let none = Endpoint::new(Addr::default(), Port::ZERO);
     let param = Param {
         tuple,
         real_af: tuple.af,
         real: none,
-        flags: flags.with_fwd(FwdMethod::Bypass),
+        flags: first_flags(svc, tuple).with_fwd(FwdMethod::Bypass),
         fwmark: packet.mark(),
     };
     let Some(c) = conn::create(ns, rcu, &param, None) else {
         return packet.drop();
     };
     let verdict = forward(ns, rcu, packet, ip, t, c);
-    conn::start(c);
+    conn::start(c, rcu);
     verdict
 }
 

@@ -9,6 +9,7 @@ use crate::{
     ip_vs_conn::{self as conn, ConnRef},
     ip_vs_debug,
     ip_vs_ns::{work, Ns, NsArc, NsRef, NsState},
+    ip_vs_persist,
 };
 use core::sync::atomic::{AtomicBool, AtomicI32, AtomicI8, Ordering};
 use ipvs_logic::{
@@ -134,7 +135,7 @@ fn drop_entries(ns: &Ns) {
     for n in 0..buckets >> PART_BITS {
         let rcu = guard.rcu();
         let next = ns.conns.walk(rcu, cursor, |c, link| {
-            if link == 0 && is_droppable(ns, c) {
+            if link == 0 && is_droppable(ns, c, rcu) {
                 ip_vs_debug::dropped("connection");
                 conn::end(c, rcu);
             }
@@ -146,10 +147,16 @@ fn drop_entries(ns: &Ns) {
     }
 }
 
-fn is_droppable(ns: &Ns, c: ConnRef<'_>) -> bool {
+fn is_droppable(ns: &Ns, c: ConnRef<'_>, rcu: rcu::Rcu<'_>) -> bool {
     let status = c.status();
-    if status.flags().contains(ConnFlags::TEMPLATE) {
+    if c.n_control() != 0 {
         return false;
+    }
+    if status.flags().contains(ConnFlags::TEMPLATE) {
+        return match ip_vs_persist::is_kept(c, rcu) {
+            Some(kept) => !kept,
+            None => is_drawn(ns, c),
+        };
     }
     if c.proto == Proto::TCP {
         return match State::from_num(status.state().into()) {

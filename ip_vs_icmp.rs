@@ -174,7 +174,7 @@ fn unknown<'a, F: Family>(
     match ip_vs_core::schedule_icmp(ns, rcu, packet, request) {
         Ok((packet, c)) => {
             let verdict = from_client(ns, rcu, packet, ip, inner, c, point);
-            conn::start(c);
+            conn::start(c, rcu);
             verdict
         }
         Err(verdict) => verdict,

@@ -129,7 +129,7 @@ fn conn_line(conn: ConnRef<'_>) -> ConnLine<'_> {
         proto: c.proto,
         client: c.client,
         virt: c.virt,
-        dest: c.real,
+        dest: c.shown_real(),
         state: c.state_name(),
         expires: procfmt::expires_secs(conn.deadline().wrapping_sub(jiffies()) as i64, HZ),
     }

@@ -161,6 +161,9 @@ pub fn set_state(ns: &NsState, conn: ConnRef<'_>, dir: Direction, t: &Transport)
         };
         ns.timeouts.tcp(state)
     } else {
+        if dir == Direction::Out && !conn.control.is_empty() {
+            conn.assure_control();
+        }
         ns.timeouts.udp()
     };
     if conn.timeout() != timeout {
@@ -204,6 +207,9 @@ fn change_tcp(conn: ConnRef<'_>, secure: bool, dir: Direction, flags: TcpFlags) 
                 let is = !new.flags().contains(ConnFlags::INACTIVE);
                 if let (true, Some(dest)) = (was != is, &conn.dest) {
                     dest.set_conn_active(is);
+                }
+                if new.state() != old.state() && new.state() == State::Established as u8 {
+                    conn.assure_control();
                 }
                 ip_vs_debug::state_changed(conn.value(), dir, flags, old, new);
                 return new.state();

@@ -32,17 +32,9 @@ use knet::{
 };
 
 /// What is not there yet says so.
-fn check_supported(key: &ServiceKey, conf: &ServiceConf) -> Result {
+fn check_supported(key: &ServiceKey) -> Result {
     if !key.is_fwmark() && key.proto == Proto::SCTP.into() {
         pr_err!("SCTP services are not supported yet\n");
-        return Err(EOPNOTSUPP);
-    }
-    if conf
-        .flags
-        .intersects(SvcFlags::PERSISTENT | SvcFlags::ONEPACKET)
-        || key.is_fwmark()
-    {
-        pr_err!("persistent, one-packet and firewall-mark services are not supported yet\n");
         return Err(EOPNOTSUPP);
     }
     Ok(())
@@ -97,7 +89,7 @@ pub fn add_service(ns: &NsArc, key: &ServiceKey, conf: &ServiceConf, mask: SvcFl
     let bound = bind(ns, key, conf, &[])?;
     check_pe(conf)?;
     conf.validate(key.af).map_err(errno)?;
-    check_supported(key, conf)?;
+    check_supported(key)?;
     prepare_services(ns)?;
     ip_vs_conn::prepare_table(ns)?;
     let svc = Arc::pin_init(Service::new(*key)?, Gfp::Kernel)?;
@@ -188,7 +180,6 @@ pub fn edit_service(ns: &NsArc, key: &ServiceKey, conf: &ServiceConf, mask: SvcF
     };
     check_pe(conf)?;
     conf.validate(key.af).map_err(errno)?;
-    check_supported(key, conf)?;
     let dests = copy_dests(&roster.dests, None, None)?;
     if let Some((sched, module)) = sched {
         let new = Arc::new(Roster { dests, sched }, Gfp::Kernel)?;

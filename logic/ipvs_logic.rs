@@ -29,6 +29,7 @@ pub mod flags;
 pub mod ipv6;
 pub mod netlink;
 pub mod overload;
+pub mod persist;
 pub mod procfmt;
 pub mod sched;
 pub mod siphash;

@@ -33,7 +33,7 @@ class Log:
         if line.startswith("# timeouts:"):
             self.timeouts = sorted(int(t) for t in line.split()[2:])
         # /proc/net/ip_vs_conn
-        hit = re.match(r"((?:TCP|UDP) +[0-9A-Fa-f:]{8,39} )([0-9A-F]{4})"
+        hit = re.match(r"((?:TCP|UDP|IP ) +[0-9A-Fa-f:]{8,39} )([0-9A-F]{4})"
                        r"( [0-9A-Fa-f:]{8,39} [0-9A-F]{4} [0-9A-Fa-f:]{8,39} [0-9A-F]{4} \w+ +)( *\d+)(.*)$", line)
         if hit:
             start, port, middle, left, rest = hit.groups()
