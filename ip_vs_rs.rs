@@ -44,7 +44,7 @@ const __LOG_PREFIX: &[u8] = b"IPVS\0";
 
 /// Objects freed by freeing others: connection, namespace, real server, service, roster, scheduler,
 /// and what a scheduler remembers of servers.
-pub(crate) const FREE_DEPTH: usize = 8;
+pub(crate) const FREE_DEPTH: usize = 10;
 
 /// What exists while ip_vs.ko is loaded; dropped in this order.
 pub struct Ipvs {

@@ -28,6 +28,7 @@ use knet::{
     Gfp,
 };
 
+pub mod cache;
 mod lookup;
 
 pub use lookup::{Lookup, View};

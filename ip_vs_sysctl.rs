@@ -86,6 +86,10 @@ pub struct Sysctls {
     pub conn_lfactor: AtomicI32,
     /// Load factor of the service table, as a shift.
     pub svc_lfactor: AtomicI32,
+    /// How long lblc remembers an address, in jiffies. The scheduler's module has the file.
+    pub lblc_expiration: AtomicI32,
+    /// The same of lblcr, also for how long a set of servers does not shrink.
+    pub lblcr_expiration: AtomicI32,
 }
 
 /// `conn_max_limit` of the first namespace: others begin with it.
@@ -140,6 +144,8 @@ impl Sysctls {
             ignore_tunneled: off(),
             conn_lfactor: AtomicI32::new(default_conn_lfactor(is_init)),
             svc_lfactor: AtomicI32::new(default_svc_lfactor(is_init)),
+            lblc_expiration: AtomicI32::new(0),
+            lblcr_expiration: AtomicI32::new(0),
         }
     }
 

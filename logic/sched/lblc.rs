@@ -4,13 +4,20 @@
 //!
 //! C counterpart: net/netfilter/ipvs/ip_vs_lblc.c.
 
-use super::{eligible, overhead, DestView};
+use super::{eligible, fold, hash_32, overhead, DestView};
+use crate::addr::{Addr, Af};
 
 /// More entries than this are too many: the oldest go.
 pub const MAX_ENTRIES: i32 = 16 << TABLE_BITS;
 
 /// log2 of the number of buckets.
 pub const TABLE_BITS: u32 = 10;
+
+/// The hash of an address.
+#[inline]
+pub const fn hash(af: Af, addr: &Addr) -> u32 {
+    hash_32(fold(af, addr), TABLE_BITS)
+}
 
 /// Whether there is no place for one more entry.
 pub const fn is_full(entries: i32) -> bool {

@@ -218,15 +218,18 @@ mod tests {
         (0..all.len()).map(part).collect()
     }
 
-    /// The more destinations share the table, the more move besides those that must.
+    /// On average little moves besides what must. Which destination goes makes the more difference the
+    /// more share the table, whose size is the one that stock builds by default.
     #[test]
     #[cfg_attr(miri, ignore = "takes long")]
     fn few_move() {
-        for (most, ns) in [(1.2, 2..=12), (1.3, 13..=20)] {
-            for n in ns {
-                let moved = moved(n).into_iter().fold(0.0, f64::max);
-                assert!(moved <= most, "{n}: {moved}");
-            }
+        for n in 2..=20 {
+            let moved = moved(n);
+            let mean = moved.iter().sum::<f64>() / n as f64;
+            assert!(mean <= 1.2, "{n}: {mean} on average");
+            let most = moved.into_iter().fold(0.0, f64::max);
+            let limit = if n <= 12 { 1.2 } else { 1.4 };
+            assert!(most <= limit, "{n}: {most}");
         }
     }
 }
