@@ -3,24 +3,24 @@
 //!
 //! C counterpart: net/netfilter/ipvs/ip_vs_lc.c.
 
-use super::{overhead, DestView};
+use super::{first, overhead, place, DestView};
 
 /// Chooses the destination with the least load, the first of equals. Weights only matter when they
 /// are 0.
 #[inline]
 pub fn pick<D: DestView>(dests: &[D]) -> Option<usize> {
-    let mut least = None;
-    let mut least_load = 0;
-    for (i, d) in dests.iter().enumerate() {
+    let (mut least, rest) = first(dests, |d| !d.overloaded() && d.weight() != 0)?;
+    let mut least_load = overhead(least) as u32;
+    for d in rest {
         if d.overloaded() || d.weight() == 0 {
             continue;
         }
         let load = overhead(d) as u32;
-        if least.is_none() || load < least_load {
-            (least, least_load) = (Some(i), load);
+        if load < least_load {
+            (least, least_load) = (d, load);
         }
     }
-    least
+    place(dests, least)
 }
 
 #[cfg(test)]

@@ -67,6 +67,22 @@ pub fn eligible<D: DestView>(dest: &D) -> bool {
     !dest.overloaded() && dest.weight() > 0
 }
 
+/// The first destination of which `may` is true, and those after it.
+#[inline]
+pub(crate) fn first<D>(dests: &[D], may: impl Fn(&D) -> bool) -> Option<(&D, &[D])> {
+    dests.get(dests.iter().position(may)?..)?.split_first()
+}
+
+/// Where in the list a destination of it stands. Scans of long lists keep the destination and ask for
+/// its place at the end: counting on the way costs more than comparing.
+#[inline]
+pub(crate) fn place<D>(dests: &[D], dest: &D) -> Option<usize> {
+    let bytes = core::ptr::from_ref(dest)
+        .addr()
+        .wrapping_sub(dests.as_ptr().addr());
+    bytes.checked_div(size_of::<D>())
+}
+
 /// The load a destination carries (`ip_vs_dest_conn_overhead()`): an active connection counts as 257
 /// inactive ones. Wraps around.
 #[inline]

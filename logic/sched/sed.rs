@@ -3,7 +3,7 @@
 //!
 //! C counterpart: net/netfilter/ipvs/ip_vs_sed.c.
 
-use super::{eligible, DestView};
+use super::{eligible, first, place, DestView};
 
 /// Connections a destination would have with one more.
 #[inline]
@@ -15,21 +15,20 @@ pub(super) fn expected<D: DestView>(dest: &D) -> i64 {
 /// equals.
 #[inline]
 pub fn pick<D: DestView>(dests: &[D]) -> Option<usize> {
-    let first = dests.iter().position(eligible)?;
-    let dest = dests.get(first)?;
-    let (mut least, mut least_load) = (first, expected(dest));
-    let mut least_weight = i64::from(dest.weight());
-    for (i, d) in dests.iter().enumerate().skip(first.saturating_add(1)) {
+    let (mut least, rest) = first(dests, eligible)?;
+    let mut least_load = expected(least);
+    let mut least_weight = i64::from(least.weight());
+    for d in rest {
         if d.overloaded() {
             continue;
         }
         let (load, weight) = (expected(d), i64::from(d.weight()));
         // Products of 32-bit numbers fit. One of weight 0 never wins: no load is below 1.
         if least_load.wrapping_mul(weight) > load.wrapping_mul(least_weight) {
-            (least, least_load, least_weight) = (i, load, weight);
+            (least, least_load, least_weight) = (d, load, weight);
         }
     }
-    Some(least)
+    place(dests, least)
 }
 
 #[cfg(test)]

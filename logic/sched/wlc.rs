@@ -3,7 +3,7 @@
 //!
 //! C counterpart: net/netfilter/ipvs/ip_vs_wlc.c.
 
-use super::{eligible, overhead, DestView};
+use super::{eligible, first, overhead, place, DestView};
 
 /// Chooses the destination with the least load per weight, the first of equals.
 ///
@@ -11,12 +11,10 @@ use super::{eligible, overhead, DestView};
 /// 0 lose against it, since no load is less than none.
 #[inline]
 pub fn pick<D: DestView>(dests: &[D]) -> Option<usize> {
-    let first = dests.iter().position(eligible)?;
-    let mut least = first;
-    let dest = dests.get(first)?;
-    let mut least_load = i64::from(overhead(dest));
-    let mut least_weight = i64::from(dest.weight());
-    for (i, d) in dests.iter().enumerate().skip(first.saturating_add(1)) {
+    let (mut least, rest) = first(dests, eligible)?;
+    let mut least_load = i64::from(overhead(least));
+    let mut least_weight = i64::from(least.weight());
+    for d in rest {
         if d.overloaded() {
             continue;
         }
@@ -24,10 +22,10 @@ pub fn pick<D: DestView>(dests: &[D]) -> Option<usize> {
         let weight = i64::from(d.weight());
         // Products of 32-bit numbers fit.
         if least_load.wrapping_mul(weight) > load.wrapping_mul(least_weight) {
-            (least, least_load, least_weight) = (i, load, weight);
+            (least, least_load, least_weight) = (d, load, weight);
         }
     }
-    Some(least)
+    place(dests, least)
 }
 
 #[cfg(test)]
