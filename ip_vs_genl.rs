@@ -7,12 +7,13 @@ use crate::{
     ip_vs_ctl::{self as ctl, errno},
     ip_vs_ns::{Namespaces, NsArc},
     ip_vs_svc::{self as svc, Dest, Service},
+    ip_vs_sync,
 };
 use core::sync::atomic::Ordering;
 use ipvs_logic::{
     addr::{Addr, Af, Port},
     ctl::{validate_family, DestConf, DestKey, Name, ServiceConf, ServiceKey},
-    ctl::{PE_NAME_MAX, SCHED_NAME_MAX},
+    ctl::{IFNAME_MAX, PE_NAME_MAX, SCHED_NAME_MAX},
     flags::{ConnFlags, SvcFlags, VERSION_CODE},
     netlink::{cmd, cmd_attr, daemon_attr, dest_attr, info_attr, stats_attr, svc_attr},
     stats::{Counters, Rates, Stats},
@@ -338,11 +339,6 @@ impl Do for GetService {
     }
 }
 
-/// States of synchronisation daemons.
-const MASTER: u32 = 1;
-/// See `MASTER`.
-const BACKUP: u32 = 2;
-
 /// Synchronisation daemons, which there are none of.
 struct SetDaemon;
 
@@ -350,50 +346,28 @@ impl Do for SetDaemon {
     fn run(request: &Request<'_>) -> Result {
         let nested = attr(request, cmd_attr::DAEMON).ok_or(EINVAL)?;
         let attrs = request.parse(nested, &DAEMON).map_err(|_| EINVAL)?;
-        let has = |n: u16| attrs.get(n.into()).is_some();
-        let state = attrs.get(daemon_attr::STATE.into()).ok_or(EINVAL)?;
+        let get = |n: u16| attrs.get(n.into());
+        let state = get(daemon_attr::STATE).ok_or(EINVAL)?;
         if request.cmd() == cmd::DEL_DAEMON {
-            return stop_daemon(state.u32());
+            return ip_vs_sync::stop(state.u32());
         }
-        if !has(daemon_attr::MCAST_IFN) || !has(daemon_attr::SYNC_ID) {
-            return Err(EINVAL);
-        }
-        let group = |n: u16| attrs.get(n.into());
+        let ifn = get(daemon_attr::MCAST_IFN).ok_or(EINVAL)?;
+        get(daemon_attr::SYNC_ID).ok_or(EINVAL)?;
         let good = match (
-            group(daemon_attr::MCAST_GROUP),
-            group(daemon_attr::MCAST_GROUP6),
+            get(daemon_attr::MCAST_GROUP),
+            get(daemon_attr::MCAST_GROUP6),
         ) {
             (Some(v4), _) => Addr::v4(v4.u32()).is_multicast4(),
             (None, Some(v6)) => Addr::from_bytes16(v6.copy()).is_multicast6(),
             (None, None) => true,
         };
-        if !good {
+        let ns = self::state(request)?;
+        if !good || ip_vs_sync::has_mixed_families(&ns) {
             return Err(EINVAL);
         }
-        start_daemon()
+        let ifn = Name::new(ifn.str(), IFNAME_MAX).map_err(errno)?;
+        ip_vs_sync::start(request.net(), &ns, &ifn, state.u32())
     }
-}
-
-/// Starts a synchronisation daemon, which cannot be done yet.
-///
-/// # Errors
-///
-/// `EOPNOTSUPP`.
-pub fn start_daemon() -> Result {
-    pr_err!("synchronisation daemons are not supported yet\n");
-    Err(EOPNOTSUPP)
-}
-
-/// Stops a synchronisation daemon, which there are none of.
-///
-/// # Errors
-///
-/// `ESRCH`; `EINVAL` if `state` is not that of one.
-pub fn stop_daemon(state: u32) -> Result {
-    Err(match state {
-        MASTER | BACKUP => ESRCH,
-        _ => EINVAL,
-    })
 }
 
 /// Synchronisation daemons, which there are none of.

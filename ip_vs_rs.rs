@@ -35,6 +35,7 @@ pub mod ip_vs_proto;
 pub mod ip_vs_sched;
 pub mod ip_vs_sockopt;
 pub mod ip_vs_svc;
+pub mod ip_vs_sync;
 pub mod ip_vs_sysctl;
 pub mod ip_vs_tunnel;
 pub mod ip_vs_xmit;

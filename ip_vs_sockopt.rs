@@ -8,9 +8,9 @@
 
 use crate::{
     ip_vs_ctl::{self as ctl, errno},
-    ip_vs_genl::{start_daemon, stop_daemon},
     ip_vs_ns::{Namespaces, NsArc},
     ip_vs_svc::{Dest, Service},
+    ip_vs_sync,
 };
 use core::sync::atomic::Ordering;
 use ipvs_logic::{
@@ -49,10 +49,10 @@ impl Handler for SockOpts {
             so_set::FLUSH => ctl::flush(&ns),
             so_set::TIMEOUT => ctl::set_timeouts(&ns, &uapi::timeouts(&arg.read()?))?,
             so_set::STARTDAEMON => {
-                uapi::daemon(&arg.read()?).map_err(errno)?;
-                start_daemon()?;
+                let daemon = uapi::daemon(&arg.read()?).map_err(errno)?;
+                ip_vs_sync::start(net, &ns, &daemon.ifn, daemon.state)?;
             }
-            so_set::STOPDAEMON => stop_daemon(uapi::daemon_state(&arg.read()?))?,
+            so_set::STOPDAEMON => ip_vs_sync::stop(uapi::daemon_state(&arg.read()?))?,
             so_set::ADDDEST | so_set::EDITDEST | so_set::DELDEST => {
                 set_dest(net, &ns, option, &arg.read()?)?;
             }

@@ -3,7 +3,7 @@
 //!
 //! C header: [`include/net/net_namespace.h`](srctree/include/net/net_namespace.h)
 
-use crate::raw;
+use crate::{raw, rcu};
 use core::ptr;
 use kernel::{prelude::*, types::Opaque};
 
@@ -49,6 +49,18 @@ impl Net {
         let user_ns = unsafe { (*self.as_ptr()).user_ns };
         // SAFETY: A namespace keeps its owner.
         unsafe { raw::ns_capable(user_ns, raw::CAP_NET_ADMIN as c_int) }
+    }
+
+    /// Whether a device has this name now, which ends with a NUL or with the array.
+    pub fn has_device(&self, name: &[u8; raw::IFNAMSIZ as usize]) -> bool {
+        let mut name = *name;
+        if let Some(last) = name.last_mut() {
+            *last = 0;
+        }
+        let _guard = rcu::read_lock();
+        // SAFETY: `self` is valid, the name has an end, and this is under RCU.
+        let dev = unsafe { raw::dev_get_by_name_rcu(self.as_ptr(), name.as_ptr().cast()) };
+        !dev.is_null()
     }
 
     /// Whether only privileged programs may listen on a port.

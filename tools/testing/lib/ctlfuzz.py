@@ -20,7 +20,7 @@ import ipvsopt
 HERE = os.path.dirname(os.path.abspath(__file__))
 FEATURES = {"sctp", "daemon", "fwmark", "persistent", "onepacket", "ipv6", "fwd", "pe", "schedulers"}
 # Attributes whose bytes may only be anything if all of these are tried.
-NEEDS = {"flags": {"persistent", "onepacket"}, "fwd": {"fwd"}, "fwmark": {"fwmark"}, "pe": {"pe"}, "af": {"ipv6"},
+NEEDS = {"flags": {"persistent", "onepacket"}, "fwd": {"fwd"}, "fwmark": {"fwmark"}, "af": {"ipv6"},
          "dflags": {"fwd"}, "state": {"daemon"}, "service": {"fwmark"}, "daemon": {"daemon"}}
 ADDRESSES = ["10.0.0.1"] * 6 + ["10.1.0.1"] * 3 + ["0.0.0.0", "127.0.0.1", "224.0.0.1", "255.255.255.255"]
 OFTEN = [(6, "10.0.0.1", 80), (17, "10.0.0.1", 80), (6, "10.1.0.1", 80), (6, "10.0.0.1", 0)]
@@ -83,7 +83,7 @@ class Maker:
         return self.pick(0, 0, 1, 2, 2, 3, 4, 5, 8, 0xFFFFFFF8) & (0xFFFFFFFF if "fwd" in self.on else 0xFFFFFFF8)
 
     def sched(self):
-        more = ("wrr", "lc", "sh", "mh") if "schedulers" in self.on else ()
+        more = "wrr lc sed nq fo ovf sh dh mh lblc lblcr twos".split() if "schedulers" in self.on else ()
         return "nosuch" if self.chance(1) else self.pick("rr", "rr", "wlc", "wlc", "none", *more)
 
     # ---- netlink
@@ -108,7 +108,7 @@ class Maker:
         mask = self.pick(0xFFFFFFFF, 0xFFFFFFFF, 0xFFFFFFFF, 0xFF, 0x3, 0)
         words = [f"sched={self.sched()}", f"flags={flags:#x}/{mask:#x}", f"timeout={self.number()}", f"netmask={netmask}"]
         if self.chance(2):
-            words.append("pe=str:" if "pe" not in self.on else self.pick("pe=sip", "pe=str:", "pe=nosuch"))
+            words.append(self.pick("pe=str:", "pe=nosuch", *["pe=sip"] * ("pe" in self.on)))
         return words
 
     def dest_key(self, six):
