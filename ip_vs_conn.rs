@@ -11,7 +11,7 @@
 //! C counterpart: net/netfilter/ipvs/ip_vs_conn.c
 
 use crate::{
-    ip_vs_debug,
+    ip_vs_debug, ip_vs_nfct,
     ip_vs_ns::{work, NsArc, NsRef, NsState},
     ip_vs_svc::Dest,
 };
@@ -412,6 +412,9 @@ fn create_counted<'g>(
         }
         flags |= of_dest;
     }
+    if state.sysctl.conntrack.load(Ordering::Relaxed) != 0 {
+        flags |= ConnFlags::NFCT;
+    }
     let translated = flags.is_masq() && !flags.contains(ConnFlags::TEMPLATE);
     let key = &state.conn_key;
     let reply = Tuple {
@@ -498,6 +501,7 @@ impl Expire for Conn {
         match removed {
             Some(conn) => {
                 conn.clear_control(rcu);
+                ip_vs_nfct::ended(&conn);
                 conn.unbind_dest();
                 conn.ns.conn_count.fetch_sub(1, Ordering::Relaxed);
             }

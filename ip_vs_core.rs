@@ -11,6 +11,7 @@ use crate::{
     ip_vs_ctl::{find_service, has_real_service},
     ip_vs_debug, ip_vs_icmp,
     ip_vs_ip::{Family, Ip, V4, V6},
+    ip_vs_nfct,
     ip_vs_ns::{NsRef, NsState},
     ip_vs_persist,
     ip_vs_proto::{self as proto, header_len, translate, End, Transport},
@@ -320,7 +321,7 @@ fn replied<'a>(
     }
     proto::set_state(ns.value(), c, Direction::Out, t);
     packet.set_handled();
-    packet.untrack();
+    ip_vs_nfct::reply(&mut packet, c.value());
     conn::touch(c);
     packet.accept()
 }

@@ -8,6 +8,7 @@ use crate::{
     ip_vs_conn::{self as conn, Conn, ConnRef, Direction},
     ip_vs_core,
     ip_vs_ip::{Family, Ip},
+    ip_vs_nfct,
     ip_vs_ns::NsRef,
     ip_vs_proto::{End, Transport},
     ip_vs_svc::{count_in, count_out},
@@ -213,7 +214,7 @@ fn from_server<'a, F: Family>(
         count_out(ns.value(), dest, rcu, packet.len());
     }
     packet.set_handled();
-    packet.untrack();
+    ip_vs_nfct::reply(&mut packet, cv);
     packet.accept()
 }
 

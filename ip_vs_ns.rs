@@ -21,6 +21,7 @@ use ipvs_logic::{
 };
 use kernel::{new_mutex, prelude::*, sync::Mutex};
 use knet::{
+    conntrack::{Tracking, TrackingGate},
     hook::{HookGate, HookSlot},
     net::Net,
     pernet::{self, PerNet},
@@ -122,6 +123,8 @@ pub struct Ns {
     /// not: who loads a scheduler under that may take long.
     #[pin]
     pub svc_resize: Mutex<()>,
+    /// Entries of connection tracking that go with their connections.
+    pub tracking: Tracking,
     /// Estimation of rates.
     #[pin]
     pub est: Estimation,
@@ -163,6 +166,7 @@ impl Ns {
             hooks4 <- HookSlot::new(),
             hooks6 <- HookSlot::new(),
             svc_resize <- new_mutex!((), "ipvs->svc_resize"),
+            tracking: Tracking::new(),
             est <- Estimation::new(),
             control <- new_mutex!(Control::default(), "ipvs->control"),
         }? Error);
@@ -199,6 +203,7 @@ impl PerNet for Namespaces {
         sysctl::Table<'n, NsState>,
         sysctl::Table<'n, NsState>,
         [HookGate<'n, NsState>; 2],
+        TrackingGate<'n, NsState>,
     );
 
     fn key() -> &'static pernet::Key<Self> {
@@ -218,12 +223,14 @@ impl PerNet for Namespaces {
                 HookSlot::open(ns, |ns| &ns.hooks4, net),
                 HookSlot::open(ns, |ns| &ns.hooks6, net),
             ],
+            Tracking::open(ns, |ns| &ns.tracking, net),
         ))
     }
 
     fn device_exit(ns: &NsArc, _net: &Net) {
         ns.hooks4.close();
         ns.hooks6.close();
+        ns.tracking.close();
     }
 
     fn exit_services(ns: &NsArc, _net: &Net) {

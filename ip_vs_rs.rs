@@ -28,6 +28,7 @@ pub mod ip_vs_est;
 pub mod ip_vs_genl;
 pub mod ip_vs_icmp;
 pub mod ip_vs_ip;
+pub mod ip_vs_nfct;
 pub mod ip_vs_ns;
 pub mod ip_vs_persist;
 pub mod ip_vs_proc;

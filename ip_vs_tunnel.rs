@@ -10,6 +10,7 @@ use crate::{
     ip_vs_ctl::find_tunnel,
     ip_vs_icmp::{Error, Inner},
     ip_vs_ip::{icmp, Family, Ip, Ip4, V4, V6},
+    ip_vs_nfct,
     ip_vs_ns::NsRef,
     ip_vs_svc::{count_out, Dest},
     ip_vs_xmit::{local, take_route, Target, TUNNEL},
@@ -169,7 +170,7 @@ pub fn send<'a, F: Carries, O: Carries>(
         return packet.free();
     };
     let Some(route) = way.route else {
-        return local(packet);
+        return local(packet, conn);
     };
     let Some(dest) = target.dest else {
         return packet.free();
@@ -222,6 +223,10 @@ pub fn send<'a, F: Carries, O: Carries>(
     };
     let Ok(proto) = proto else {
         return outer.free();
+    };
+    let outer = match ip_vs_nfct::tunnelled(outer, conn) {
+        Ok(outer) => outer,
+        Err(verdict) => return verdict,
     };
     let header = Header {
         tos: tunnel::outer_tos(tos),

@@ -6,6 +6,7 @@
 use crate::{
     ip_vs_conn::{Conn, ConnRef},
     ip_vs_ip::{Family, Ip},
+    ip_vs_nfct,
     ip_vs_proto::{header_len, translate, End},
     ip_vs_svc::Dest,
 };
@@ -218,17 +219,17 @@ pub fn forward<'a, F: Family>(
         Some(FwdMethod::Masq) => nat(packet, ip, conn, rcu),
         Some(FwdMethod::DRoute) => {
             let target = Target::of(conn.value());
-            as_is(packet, ip, target, &DIRECT, rcu, is_icmp)
+            as_is(packet, ip, conn.value(), target, &DIRECT, rcu, is_icmp)
         }
         Some(FwdMethod::Bypass) => {
             let target = Target {
                 dest: None,
                 addr: &ip.dst,
             };
-            as_is(packet, ip, target, &BYPASS, rcu, is_icmp)
+            as_is(packet, ip, conn.value(), target, &BYPASS, rcu, is_icmp)
         }
         Some(FwdMethod::Tunnel) => F::tunnel(packet, ip, conn.value(), rcu, is_icmp),
-        Some(FwdMethod::Local) => local(packet),
+        Some(FwdMethod::Local) => local(packet, conn.value()),
         // Configuration takes numbers that mean nothing.
         None => packet.accept(),
     }
@@ -277,6 +278,7 @@ fn nat<'a, F: Family>(
 fn as_is<'a, F: Family>(
     mut packet: Packet<'a>,
     ip: &Ip<F>,
+    conn: &Conn,
     target: Target<'_>,
     method: &Method,
     rcu: Rcu<'a>,
@@ -289,11 +291,11 @@ fn as_is<'a, F: Family>(
         return packet.free();
     }
     let Some(route) = way.route else {
-        return local(packet);
+        return local(packet, conn);
     };
     packet.set_ignore_df();
     packet.set_handled();
-    packet.untrack();
+    ip_vs_nfct::as_is(&mut packet, conn);
     if packet.has_dev() {
         packet.orphan();
     }
@@ -310,7 +312,7 @@ pub fn send_translated<'a, F: Family>(
 ) -> Verdict<'a> {
     packet.set_ignore_df();
     packet.set_handled();
-    packet.untrack();
+    ip_vs_nfct::request(&mut packet, conn);
     // A socket that was found for the old address is not that of the new one.
     if (!way.is_local() || conn.virt != conn.real) && packet.has_dev() {
         packet.orphan();
@@ -344,8 +346,8 @@ pub fn route_icmp<'a, F: Family>(
 }
 
 /// Lets a packet go on to a service of this host.
-pub(crate) fn local(mut packet: Packet<'_>) -> Verdict<'_> {
+pub(crate) fn local<'a>(mut packet: Packet<'a>, conn: &Conn) -> Verdict<'a> {
     packet.set_handled();
-    packet.untrack();
+    ip_vs_nfct::as_is(&mut packet, conn);
     packet.accept()
 }

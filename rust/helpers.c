@@ -44,6 +44,8 @@
 #include <net/udp.h>
 #include <net/xfrm.h>
 #include <net/netfilter/nf_conntrack.h>
+#include <net/netfilter/nf_conntrack_core.h>
+#include <net/netfilter/nf_conntrack_zones.h>
 #include "debug_switch.h"
 
 #define __ipvs_helper
@@ -196,6 +198,55 @@ __ipvs_helper bool ipvs_helper_skb_ct_confirmed(const struct sk_buff *skb)
 	struct nf_conn *ct = nf_ct_get(skb, &ctinfo);
 
 	return ct && nf_ct_is_confirmed(ct);
+}
+
+static void ct_set_peer(union nf_inet_addr *at, __be16 *port, u8 proto, const u8 *addr, __be16 peer_port)
+{
+	memcpy(at, addr, sizeof(*at));
+	if (proto != IPPROTO_ICMP && proto != IPPROTO_ICMPV6)
+		*port = peer_port;
+}
+
+/* Only a new entry, which nobody can find yet, and only by a packet of the flow's first direction. */
+__ipvs_helper void ipvs_helper_skb_ct_alter_reply(struct sk_buff *skb, bool source, const u8 *addr, __be16 port)
+{
+	enum ip_conntrack_info ctinfo;
+	struct nf_conn *ct = nf_ct_get(skb, &ctinfo);
+	struct nf_conntrack_tuple reply;
+
+	if (!ct || nf_ct_is_confirmed(ct) || nf_ct_is_dying(ct) || CTINFO2DIR(ctinfo) != IP_CT_DIR_ORIGINAL)
+		return;
+	reply = ct->tuplehash[IP_CT_DIR_REPLY].tuple;
+	if (source)
+		ct_set_peer(&reply.src.u3, &reply.src.u.all, reply.dst.protonum, addr, port);
+	else
+		ct_set_peer(&reply.dst.u3, &reply.dst.u.all, reply.dst.protonum, addr, port);
+	nf_conntrack_alter_reply(ct, &reply);
+}
+
+__ipvs_helper int ipvs_helper_skb_ct_confirm(struct sk_buff *skb)
+{
+	return nf_conntrack_confirm(skb);
+}
+
+__ipvs_helper void ipvs_helper_ct_kill(struct net *net, bool ipv6, u8 proto, const u8 *saddr, __be16 sport,
+				       const u8 *daddr, __be16 dport)
+{
+	struct nf_conntrack_tuple tuple = {};
+	struct nf_conntrack_tuple_hash *found;
+
+	tuple.src.l3num = ipv6 ? AF_INET6 : AF_INET;
+	tuple.dst.protonum = proto;
+	tuple.dst.dir = IP_CT_DIR_ORIGINAL;
+	ct_set_peer(&tuple.src.u3, &tuple.src.u.all, proto, saddr, sport);
+	ct_set_peer(&tuple.dst.u3, &tuple.dst.u.all, proto, daddr, dport);
+	found = nf_conntrack_find_get(net, &nf_ct_zone_dflt, &tuple);
+	if (found) {
+		struct nf_conn *ct = nf_ct_tuplehash_to_ctrack(found);
+
+		nf_ct_kill(ct);
+		nf_ct_put(ct);
+	}
 }
 
 __ipvs_helper void ipvs_helper_skb_orphan(struct sk_buff *skb)

@@ -33,6 +33,7 @@ pub(crate) mod raw {
 /// Log prefix of this crate.
 const __LOG_PREFIX: &[u8] = b"IPVS\0";
 
+pub mod conntrack;
 pub mod cpulist;
 pub mod debug;
 pub mod genl;

@@ -229,6 +229,10 @@ impl<'a> Outer<'a> {
         self.0.gone()
     }
 
+    pub(crate) fn as_ptr(&self) -> *mut raw::sk_buff {
+        self.0.as_ptr()
+    }
+
     /// Frees it.
     pub fn free(self) -> Verdict<'a> {
         self.0.free()
