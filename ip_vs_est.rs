@@ -12,7 +12,7 @@ use crate::{
     ip_vs_svc::Roster,
 };
 use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering};
-use ipvs_logic::est::{places, threads, MAX_LAG, PERIOD_SECS, THREADS_PER_CPU, TICKS};
+use ipvs_logic::est::{hashes, threads, MAX_LAG, PERIOD_SECS, THREADS_PER_CPU, TICKS};
 use kernel::{new_mutex, prelude::*, str::CString, sync::Mutex};
 use knet::{
     cpulist::{self, CpuList},
@@ -242,9 +242,9 @@ impl Part {
         let parts = ns.est.parts.load(Ordering::Relaxed);
         // Too much to do without letting others run.
         let mut long = KVec::new();
-        let places = places(tick, self.part, parts);
+        let hashes = hashes(tick, self.part, parts);
         let go_on = || !here.should_stop();
-        ns.services.for_each_place(places, go_on, |svc, rcu| {
+        ns.services.for_each_within(hashes, go_on, |svc, rcu| {
             svc.stats.sample(tick);
             match svc.roster.load(rcu) {
                 Some(roster) if !roster.value().dests.is_empty() => {

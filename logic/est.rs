@@ -92,9 +92,8 @@ pub fn periods(last: u32, now: u32) -> u32 {
     (now.wrapping_sub(last).wrapping_add(TICKS / 2) / TICKS).max(1)
 }
 
-/// Places, which are hashes with the highest bit last, that thread `part` of `parts` looks at in a
-/// tick. Empty if there is no such thread.
-pub fn places(tick: u32, part: u32, parts: u32) -> Range<u64> {
+/// Hashes of what thread `part` of `parts` looks at in a tick. Empty if there is no such thread.
+pub fn hashes(tick: u32, part: u32, parts: u32) -> Range<u64> {
     if part >= parts {
         return 0..0;
     }
@@ -264,13 +263,13 @@ mod tests {
         }
 
         #[test]
-        fn places_are_all_there_is(parts in 1u32..500, first: u32) {
+        fn hashes_are_all_there_are(parts in 1u32..500, first: u32) {
             let first = first / TICKS * TICKS;
             let mut end = 0;
             for tick in first..=first + (TICKS - 1) {
-                let whole = places(tick, 0, 1);
+                let whole = hashes(tick, 0, 1);
                 for part in 0..parts {
-                    let p = places(tick, part, parts);
+                    let p = hashes(tick, part, parts);
                     prop_assert_eq!(p.start, end);
                     prop_assert!(whole.start <= p.start && p.end <= whole.end);
                     end = p.end;
@@ -280,8 +279,8 @@ mod tests {
         }
 
         #[test]
-        fn no_place_without_thread(tick: u32, parts: u32, more: u32) {
-            prop_assert!(places(tick, parts.saturating_add(more), parts).is_empty());
+        fn no_hash_without_thread(tick: u32, parts: u32, more: u32) {
+            prop_assert!(hashes(tick, parts.saturating_add(more), parts).is_empty());
         }
 
         #[test]

@@ -4,34 +4,43 @@
 //! An object can be in a table through one or both of its links, under one hash each. The hashes do
 //! not depend on the size of the table, so a resize moves links and computes nothing.
 //!
-//! Chains are changed under the lock of their *stripe*, which the low bits of the hash select. As no
-//! table has fewer buckets than there are stripes, a hash belongs to the same stripe in every table:
-//! who adds or removes need not know how far a resize has come.
+//! The high bits of a hash select its chain. So chains are in the order of their hashes, whatever
+//! the size, and who walks goes by hashes: see `walk`.
+//!
+//! Chains are changed under the lock of their *stripe*, which the high bits of the hash select, too.
+//! As no table has fewer chains than there are stripes, a hash belongs to the same stripe in every
+//! table: who adds or removes need not know how far a resize has come.
 //!
 //! Readers take nothing. Only a move can mislead them, by carrying them into another chain; each
 //! move changes the stripe's sequence number, and who found nothing and sees it changed looks again.
 
+mod resize;
+mod walk;
+
 use crate::{
     raw,
-    rcu::{self, Arc, Inner, Link, Object, Rcu, Ref, Unique, LINKS},
+    rcu::{Arc, Inner, Link, Object, Rcu, Ref, Unique, LINKS},
 };
 use core::{
     marker::PhantomData,
     mem::offset_of,
-    ops::Range,
     ptr::{self, NonNull},
+    slice,
     sync::atomic::{fence, AtomicI32, AtomicPtr, AtomicU32, Ordering},
 };
 use kernel::prelude::*;
 
-/// The buckets of a table: this, and after it `mask + 1` chain heads.
+/// Where a chain begins.
+type Head = AtomicPtr<Link>;
+
+/// The buckets of a table: this, and after it the heads of the chains.
 #[repr(C)]
 struct Buckets {
     head: raw::callback_head,
     /// Where a resize moves the links to.
     next: AtomicPtr<Buckets>,
-    mask: u32,
-    bits: u32,
+    /// A hash without so many low bits is the number of its chain.
+    shift: u32,
 }
 
 impl Buckets {
@@ -39,45 +48,39 @@ impl Buckets {
         if bits > MAX_BITS {
             return Err(EINVAL);
         }
-        let heads = size_of::<AtomicPtr<Link>>() << bits;
+        let heads = size_of::<Head>() << bits;
         // SAFETY: No requirements. Zeroed heads are empty chains.
         let p = unsafe { raw::helpers::kvzalloc(size_of::<Self>() + heads) }.cast::<Self>();
         let this = NonNull::new(p).ok_or(ENOMEM)?;
         // SAFETY: Memory of this size, ours alone.
-        unsafe {
-            (&raw mut (*p).mask).write((1 << bits) - 1);
-            (&raw mut (*p).bits).write(bits);
-        }
+        unsafe { (&raw mut (*p).shift).write(u32::BITS - bits) };
         Ok(this)
     }
 
+    /// log2 of the number of chains.
     #[inline]
-    fn chain(&self, hash: u32) -> &AtomicPtr<Link> {
-        let first = (&raw const *self).wrapping_add(1).cast::<AtomicPtr<Link>>();
-        // SAFETY: `mask + 1` heads follow the struct.
-        unsafe { &*first.wrapping_add((hash & self.mask) as usize) }
+    fn bits(&self) -> u32 {
+        u32::BITS.wrapping_sub(self.shift)
     }
 
-    /// Which chains of a run are not empty, as a mask. A function of its own, to have registers for
-    /// all it needs: most of them are.
-    #[inline(never)]
-    fn used(&self, first: u32, apart: u32) -> u32 {
-        let mut used = 0;
-        let mut chain: *const AtomicPtr<Link> = self.chain(first);
-        for group in 0..(1u32 << RUN_BITS) / 4 {
-            let one = |i: usize| {
-                let chain = chain.wrapping_add((apart as usize).wrapping_mul(i));
-                // SAFETY: The first chains of runs are those below `apart`, so all of it exist.
-                unsafe { &*chain }.load(Ordering::Relaxed) as usize
-            };
-            if one(0) | one(1) | one(2) | one(3) != 0 {
-                for i in 0..4 {
-                    used |= u32::from(one(i) != 0) << (group * 4 + i as u32);
-                }
-            }
-            chain = chain.wrapping_add((apart as usize).wrapping_mul(4));
-        }
-        used
+    /// The number of the chain of a hash.
+    #[inline]
+    fn index(&self, hash: u32) -> usize {
+        u64::from(hash).wrapping_shr(self.shift) as usize
+    }
+
+    /// All chains.
+    #[inline]
+    fn chains(&self) -> &[Head] {
+        let first = (&raw const *self).wrapping_add(1).cast();
+        // SAFETY: As many heads follow the struct.
+        unsafe { slice::from_raw_parts(first, 1usize.wrapping_shl(self.bits())) }
+    }
+
+    #[inline]
+    fn chain(&self, hash: u32) -> &Head {
+        // SAFETY: There is a chain for each hash.
+        unsafe { self.chains().get_unchecked(self.index(hash)) }
     }
 
     /// # Safety
@@ -112,7 +115,8 @@ pub struct Table<T: Object> {
     /// Sequence number by stripe: odd while a move goes on.
     seqs: KVec<AtomicU32>,
     locks: NonNull<c_void>,
-    stripe_bits: u32,
+    /// A hash without so many low bits is the number of its stripe.
+    stripe_shift: u32,
     len: AtomicI32,
     lfactor: AtomicI32,
     grow_above: AtomicI32,
@@ -127,13 +131,6 @@ static NEXT_ID: AtomicU32 = AtomicU32::new(1);
 
 /// log2 of the most buckets and stripes a table can have.
 const MAX_BITS: u32 = 30;
-
-/// log2 of the chains that [`Table::for_each_place`] takes together; with fewer it takes each alone.
-const RUN_BITS: u32 = 5;
-/// Objects that it looks at before others may run, or a few more.
-const BATCH: u32 = 32;
-/// Runs of chains that it looks at before others may run.
-const BATCH_RUNS: u32 = 128;
 
 /// What `Inner::linked` is while an object is being put into a table.
 const BUSY: u32 = u32::MAX << LINKS;
@@ -178,7 +175,7 @@ impl<T: Object> Table<T> {
             cur: AtomicPtr::new(ptr::null_mut()),
             seqs,
             locks: NonNull::new(locks).ok_or(ENOMEM)?,
-            stripe_bits,
+            stripe_shift: u32::BITS - stripe_bits,
             len: AtomicI32::new(0),
             lfactor: AtomicI32::new(0),
             grow_above: AtomicI32::new(i32::MAX),
@@ -198,7 +195,7 @@ impl<T: Object> Table<T> {
 
     #[inline]
     fn stripe(&self, hash: u32) -> u32 {
-        hash & ((1 << self.stripe_bits) - 1)
+        u64::from(hash).wrapping_shr(self.stripe_shift) as u32
     }
 
     #[inline]
@@ -239,7 +236,7 @@ impl<T: Object> Table<T> {
         // SAFETY: By the type's invariant, for as long as RCU is held.
         let b = unsafe { b.as_ref() }?;
         Some(Shape {
-            bits: b.bits,
+            bits: b.bits(),
             lfactor: self.lfactor.load(Ordering::Relaxed),
             grow_above: self.grow_above.load(Ordering::Relaxed),
         })
@@ -407,274 +404,6 @@ impl<T: Object> Table<T> {
     fn wait(&self, hash: u32) {
         drop(self.lock(hash, hash));
     }
-
-    /// Waits for whoever holds the lock of a stripe: after it they see what was stored before it.
-    fn drain(&self) {
-        for stripe in 0..1u32 << self.stripe_bits {
-            drop(self.lock(stripe, stripe));
-        }
-    }
-
-    /// Calls `f(object, link)` for all that is linked at `cursor`, and returns the cursor to go on
-    /// with; start with 0, `None` is the end.
-    ///
-    /// What is in the table from start to end of such a walk is seen, whatever is added, removed or
-    /// resized meanwhile; it may be seen twice. The cursor counts with the highest bit first, so
-    /// that what it has passed in a small table it has passed in a large one.
-    pub fn walk<'g>(
-        &self,
-        _rcu: Rcu<'g>,
-        cursor: u64,
-        mut f: impl FnMut(Ref<'g, T>, usize),
-    ) -> Option<u64> {
-        // All chains of one step are of one stripe.
-        let seq = self.seq(cursor as u32);
-        loop {
-            let before = seq.load(Ordering::Acquire);
-            let next = self.walk_once(cursor as u32, &mut f)?;
-            fence(Ordering::Acquire);
-            if before & 1 == 0 && seq.load(Ordering::Relaxed) == before {
-                return (next != 0).then_some(next.into());
-            }
-            self.wait(cursor as u32);
-        }
-    }
-
-    /// Calls `f` for what is linked under a hash that has its place in `places`, and now and then
-    /// `go_on` and lets others run; stops when that is false. The place of a hash is the number it
-    /// is with its highest bit last, so what belongs to a range does not depend on the number of
-    /// buckets. Process context.
-    ///
-    /// What is in the table all the time is seen once, or again if it is moved meanwhile.
-    pub fn for_each_place(
-        &self,
-        places: Range<u64>,
-        mut go_on: impl FnMut() -> bool,
-        mut f: impl FnMut(Ref<'_, T>, Rcu<'_>),
-    ) {
-        let end = places.end.min(1 << 32);
-        let mut at = places.start;
-        let mut guard = rcu::read_lock();
-        while at < end && go_on() {
-            let rcu = guard.rcu();
-            let next = self.look_fast(rcu, at..end, |obj| f(obj, rcu));
-            at = next.unwrap_or_else(|| self.look(rcu, at..end, &mut |obj| f(obj, rcu)));
-            guard.resched();
-        }
-    }
-
-    /// Calls `f` for what is linked at the first of `places`, and returns the place to go on with.
-    #[cold]
-    #[inline(never)]
-    fn look<'g>(&self, rcu: Rcu<'g>, places: Range<u64>, f: &mut dyn FnMut(Ref<'g, T>)) -> u64 {
-        let cursor = (places.start as u32).reverse_bits().into();
-        let next = self.walk(rcu, cursor, |obj, slot| {
-            if places.contains(&place(obj.hash(slot))) {
-                f(obj);
-            }
-        });
-        next.map_or(places.end, |cursor| place(cursor as u32))
-    }
-
-    /// Like [`Self::look`], but for more at once. `None` if a resize goes on or went on: then what
-    /// was seen may not have been all.
-    #[inline]
-    fn look_fast<'g>(
-        &self,
-        _rcu: Rcu<'g>,
-        places: Range<u64>,
-        mut f: impl FnMut(Ref<'g, T>),
-    ) -> Option<u64> {
-        let cur = self.cur.load(Ordering::Acquire);
-        // SAFETY: By the type's invariant, for as long as RCU is held.
-        let cur: &'g Buckets = unsafe { cur.as_ref() }?;
-        let apart = cur.bits.checked_sub(RUN_BITS)?;
-        if !cur.next.load(Ordering::Acquire).is_null() {
-            return None;
-        }
-        // Chains whose numbers differ in the highest bits only are next to each other in places.
-        let run_places = 1u64.wrapping_shl(u32::BITS.wrapping_sub(apart));
-        let apart = 1u32.wrapping_shl(apart);
-        let mut start = places.start & run_places.wrapping_neg();
-        let (mut seen, mut runs) = (0u32, 0u32);
-        while start < places.end && seen < BATCH && runs < BATCH_RUNS {
-            let next = start.wrapping_add(run_places);
-            let whole = places.start <= start && next <= places.end;
-            let first = (start as u32).reverse_bits();
-            let mut used = cur.used(first, apart);
-            while used != 0 {
-                let at = first.wrapping_add(used.trailing_zeros().wrapping_mul(apart));
-                visit(cur, at, &mut |obj: Ref<'g, T>, slot| {
-                    if whole || places.contains(&place(obj.hash(slot))) {
-                        f(obj);
-                    }
-                    seen = seen.wrapping_add(1);
-                });
-                used &= used.wrapping_sub(1);
-            }
-            start = next;
-            runs = runs.wrapping_add(1);
-        }
-        // What a move took out of our sight it took after it set `next`, and buckets that have a
-        // `next` keep it while RCU is held.
-        fence(Ordering::Acquire);
-        cur.next.load(Ordering::Relaxed).is_null().then_some(start)
-    }
-
-    /// One step of a walk, without care for moves. RCU is held for `'g`.
-    fn walk_once<'g>(&self, mut at: u32, f: &mut impl FnMut(Ref<'g, T>, usize)) -> Option<u32> {
-        let cur = self.cur.load(Ordering::Acquire);
-        // SAFETY: By the type's invariant, for as long as RCU is held.
-        let cur: &'g Buckets = unsafe { cur.as_ref() }?;
-        let next = cur.next.load(Ordering::Acquire);
-        // SAFETY: As above.
-        let next: Option<&'g Buckets> = unsafe { next.as_ref() };
-        let (small, large) = match next {
-            Some(n) if n.mask < cur.mask => (n, Some(cur)),
-            Some(n) => (cur, Some(n)),
-            None => (cur, None),
-        };
-        visit(small, at, f);
-        match large {
-            None => at = advance(at, small.mask),
-            Some(large) => loop {
-                visit(large, at, f);
-                at = advance(at, large.mask);
-                if at & (small.mask ^ large.mask) == 0 {
-                    break;
-                }
-            },
-        }
-        Some(at)
-    }
-
-    /// Calls `f` for each object, linked through `slot`, until it is done. Process context.
-    pub fn for_each(&self, slot: usize, mut f: impl FnMut(Ref<'_, T>, Rcu<'_>)) {
-        let mut guard = rcu::read_lock();
-        let mut cursor = Some(0);
-        while let Some(at) = cursor {
-            let rcu = guard.rcu();
-            cursor = self.walk(rcu, at, |obj, s| {
-                if s == slot {
-                    f(obj, rcu);
-                }
-            });
-            guard.resched();
-        }
-    }
-
-    /// Calls `f` with the number of links in each chain. Process context.
-    pub fn chains(&self, mut f: impl FnMut(usize)) {
-        let mut guard = rcu::read_lock();
-        let mut cursor = Some(0);
-        let mut seen = 0u32;
-        while let Some(at) = cursor {
-            let mut len = 0usize;
-            cursor = self.walk(guard.rcu(), at, |_, _| len = len.wrapping_add(1));
-            f(len);
-            seen = seen.wrapping_add(1);
-            if seen % 64 == 0 {
-                guard.resched();
-            }
-        }
-    }
-
-    /// Gives the table buckets for the first time, or another number of them. Sleeps.
-    ///
-    /// # Errors
-    ///
-    /// `ENOMEM`; `EBUSY` if another resize is running.
-    pub fn resize(&self, shape: Shape) -> Result {
-        if self.resizing.swap(1, Ordering::Acquire) != 0 {
-            return Err(EBUSY);
-        }
-        let result = self.do_resize(shape);
-        self.resizing.store(0, Ordering::Release);
-        result
-    }
-
-    fn do_resize(&self, shape: Shape) -> Result {
-        let bits = shape.bits.max(self.stripe_bits);
-        let shaped = || {
-            self.lfactor.store(shape.lfactor, Ordering::Relaxed);
-            self.grow_above.store(shape.grow_above, Ordering::Relaxed);
-        };
-        // SAFETY: By the type's invariant; only resizes free buckets, and we are the only one.
-        let old = unsafe { self.cur.load(Ordering::Acquire).as_ref() };
-        if old.is_some_and(|o| o.bits == bits) {
-            shaped();
-            return Ok(());
-        }
-        let new = Buckets::alloc(bits)?;
-        shaped();
-        // SAFETY: Just made.
-        let new_ref = unsafe { new.as_ref() };
-        if let Some(old) = old {
-            old.next.store(new.as_ptr(), Ordering::Release);
-            // Who inserts reads `next` under the lock of a stripe. After this nobody adds to the
-            // old buckets, so those that are empty stay that.
-            self.drain();
-            for bucket in 0..=old.mask {
-                while self.move_some(old, new_ref, bucket) {}
-                // SAFETY: Process context, no locks held.
-                unsafe { raw::helpers::cond_resched() };
-            }
-        }
-        self.cur.store(new.as_ptr(), Ordering::Release);
-        if let Some(old) = old {
-            // Readers may see two tables, never three: wait here, not in a callback.
-            rcu::synchronize();
-            // SAFETY: Allocated by kvzalloc(), and no reader is left.
-            unsafe { raw::kvfree((&raw const *old).cast()) };
-        }
-        Ok(())
-    }
-
-    /// Moves links of one chain, a bounded number so that softirqs are not off for long.
-    fn move_some(&self, old: &Buckets, new: &Buckets, bucket: u32) -> bool {
-        let chain = old.chain(bucket);
-        if chain.load(Ordering::Relaxed).is_null() {
-            return false;
-        }
-        let _guard = self.lock(bucket, bucket);
-        let seq = self.seq(bucket);
-        seq.fetch_add(1, Ordering::Relaxed);
-        // The odd number is seen before anything that is moved.
-        fence(Ordering::Release);
-        for _ in 0..64 {
-            let link = chain.load(Ordering::Relaxed);
-            if link.is_null() {
-                break;
-            }
-            let (inner, slot) = Inner::<T>::from_link(link);
-            // SAFETY: What is linked is a live object, and the stripe is locked.
-            let hash = unsafe { &(*inner).hash }[slot & (LINKS - 1)].load(Ordering::Relaxed);
-            // SAFETY: The stripe, which is that of both chains, is locked.
-            unsafe { del(link) };
-            // SAFETY: As above, and the link is in no chain now.
-            unsafe { push(new.chain(hash), link) };
-        }
-        seq.fetch_add(1, Ordering::Release);
-        !chain.load(Ordering::Relaxed).is_null()
-    }
-
-    /// Gives the buckets back. Does nothing if objects are in it or a resize is running.
-    pub fn clear_buckets(&self) {
-        if !self.is_empty() || self.resizing.swap(1, Ordering::Acquire) != 0 {
-            return;
-        }
-        let old = self.cur.swap(ptr::null_mut(), Ordering::AcqRel);
-        // Who was just adding to them has done so, and counted it.
-        self.drain();
-        if !self.is_empty() {
-            self.cur.store(old, Ordering::Release);
-        } else if !old.is_null() {
-            self.grow_above.store(i32::MAX, Ordering::Relaxed);
-            // SAFETY: Out of reach of new readers; the head is used for this only.
-            unsafe { raw::call_rcu(&raw mut (*old).head, Some(Buckets::free)) };
-        }
-        self.resizing.store(0, Ordering::Release);
-    }
 }
 
 impl<T: Object> Drop for Table<T> {
@@ -683,9 +412,9 @@ impl<T: Object> Drop for Table<T> {
         let cur = *self.cur.get_mut();
         // SAFETY: By the type's invariant.
         if let Some(b) = unsafe { cur.as_ref() } {
-            for bucket in 0..=b.mask {
+            for chain in b.chains() {
                 loop {
-                    let link = b.chain(bucket).load(Ordering::Relaxed);
+                    let link = chain.load(Ordering::Relaxed);
                     if link.is_null() {
                         break;
                     }
@@ -710,7 +439,7 @@ impl<T: Object> Drop for Table<T> {
 ///
 /// The stripe of the chain is locked, `link` is valid and in no chain.
 #[inline]
-unsafe fn push(chain: &AtomicPtr<Link>, link: *const Link) {
+unsafe fn push(chain: &Head, link: *const Link) {
     let first = chain.load(Ordering::Relaxed);
     // SAFETY: Valid by the requirement.
     let l = unsafe { &*link };
@@ -744,32 +473,4 @@ unsafe fn del(link: *const Link) {
         // SAFETY: Only used under the lock.
         unsafe { *n.pprev.get() = pprev };
     }
-}
-
-fn visit<'g, T: Object>(buckets: &'g Buckets, at: u32, f: &mut impl FnMut(Ref<'g, T>, usize)) {
-    let mut link = buckets.chain(at).load(Ordering::Acquire);
-    while !link.is_null() {
-        let (inner, slot) = Inner::<T>::from_link(link);
-        // SAFETY: What is linked is a live object, and RCU keeps it for `'g`.
-        let obj: Ref<'g, T> = unsafe { Ref::from_raw(inner) };
-        let hash = obj.0.hash[slot & (LINKS - 1)].load(Ordering::Relaxed);
-        if (hash ^ at) & buckets.mask != 0 {
-            // Moved while we looked at it: this is another chain.
-            return;
-        }
-        f(obj, slot);
-        // SAFETY: As above.
-        link = unsafe { &*link }.next.load(Ordering::Acquire);
-    }
-}
-
-/// The place of a hash.
-#[inline]
-fn place(hash: u32) -> u64 {
-    hash.reverse_bits().into()
-}
-
-/// Adds one to the bits of `at` within `mask`, the highest first.
-fn advance(at: u32, mask: u32) -> u32 {
-    (at | !mask).reverse_bits().wrapping_add(1).reverse_bits()
 }

@@ -13,10 +13,10 @@ pub const MAX_ENTRIES: i32 = 16 << TABLE_BITS;
 /// log2 of the number of buckets.
 pub const TABLE_BITS: u32 = 10;
 
-/// The hash of an address.
+/// The hash of an address: as many of its high bits as `TABLE_BITS` are the number of its bucket.
 #[inline]
 pub const fn hash(af: Af, addr: &Addr) -> u32 {
-    hash_32(fold(af, addr), TABLE_BITS)
+    hash_32(fold(af, addr), u32::BITS)
 }
 
 /// Whether there is no place for one more entry.
