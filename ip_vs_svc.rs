@@ -36,6 +36,8 @@ pub struct Stats {
     zero: [AtomicU64; 5],
     /// What the counters were when they were last sampled.
     last: [AtomicU64; 5],
+    /// The sum of `last`.
+    last_total: AtomicU64,
     /// Averages of rates, scaled.
     average: [AtomicU64; 5],
     /// The tick of the last sample; 0 before the first.
@@ -58,6 +60,7 @@ impl Stats {
             cpus: Counters::new()?,
             zero: Default::default(),
             last: Default::default(),
+            last_total: AtomicU64::new(0),
             average: Default::default(),
             sampled: AtomicU32::new(0),
             zeroed: AtomicBool::new(false),
@@ -137,7 +140,8 @@ impl Stats {
             return;
         }
         let changes = self.zeroed.load(Ordering::Relaxed) || !self.still.load(Ordering::Relaxed);
-        if changes || !self.cpus.still(&self.last) {
+        // None of the counters can go down, so one number tells whether any has changed.
+        if changes || self.cpus.total() != self.last_total.load(Ordering::Relaxed) {
             self.update(before, tick);
         }
     }
@@ -160,6 +164,8 @@ impl Stats {
         let now = self.cpus.sum();
         estimator.sample(&Self::export(now), periods);
         store(&self.last, now);
+        let total = now.iter().copied().fold(0, u64::wrapping_add);
+        self.last_total.store(total, Ordering::Relaxed);
         self.set_average(&estimator.avg);
         let still = estimator.avg == Rates::default();
         self.still.store(still, Ordering::Relaxed);

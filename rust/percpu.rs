@@ -4,7 +4,7 @@
 //! C header: [`include/linux/percpu.h`](srctree/include/linux/percpu.h)
 
 use crate::{raw, raw::helpers};
-use core::{ptr::NonNull, sync::atomic::AtomicU64};
+use core::ptr::NonNull;
 use kernel::prelude::*;
 
 /// `N` counters of 64 bits.
@@ -83,11 +83,11 @@ impl<const N: usize> Counters<N> {
 }
 
 impl Counters<5> {
-    /// Whether [`Self::sum`] is what it `was`.
+    /// All counters of all CPUs added up: the sum of [`Self::sum`].
     #[inline]
-    pub fn still(&self, was: &[AtomicU64; 5]) -> bool {
-        // SAFETY: By the type's invariant there are 5 counters; `was` is read as atomics are.
-        unsafe { helpers::percpu_still(self.0.as_ptr(), was.as_ptr().cast()) }
+    pub fn total(&self) -> u64 {
+        // SAFETY: By the type's invariant there are 5 counters.
+        unsafe { helpers::percpu_total5(self.0.as_ptr()) }
     }
 }
 
