@@ -95,7 +95,7 @@ pub fn add_dest(
         .position(|t| is_of(&t.dest, &svc.key, key));
     let dest = match trashed {
         Some(i) => control.trash.get(i).ok_or(ENOENT)?.dest.clone(),
-        None => new_dest(net, &svc, key)?,
+        None => new_dest(net, ns, &svc, key)?,
     };
     let dests = copy_dests(&roster.dests, Some(&dest), None)?;
     let new = Roster {
@@ -129,7 +129,7 @@ fn is_of(dest: &Dest, service: &ServiceKey, key: &DestKey) -> bool {
         && dest.service.same(service)
 }
 
-fn new_dest(net: &Net, svc: &Service, key: &DestKey) -> Result<Arc<Dest>> {
+fn new_dest(net: &Net, ns: &NsArc, svc: &Service, key: &DestKey) -> Result<Arc<Dest>> {
     let kind = match key.af {
         Af::Inet => addr_type4(net, key.addr.v4_be()),
         Af::Inet6 => addr_type6(net, key.addr.words()),
@@ -137,6 +137,9 @@ fn new_dest(net: &Net, svc: &Service, key: &DestKey) -> Result<Arc<Dest>> {
     match kind {
         AddrType::Local | AddrType::Unicast => {}
         AddrType::Other => return Err(EINVAL),
+    }
+    if key.af == Af::Inet6 {
+        ns.hooks6.defrag6()?;
     }
     Arc::pin_init(Dest::new(key, svc.key)?, Gfp::Kernel)
 }

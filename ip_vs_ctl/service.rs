@@ -105,7 +105,10 @@ pub fn add_service(ns: &NsArc, key: &ServiceKey, conf: &ServiceConf, mask: SvcFl
     control.holds.reserve(1, GFP_KERNEL)?;
     match key.af {
         Af::Inet => ns.hooks4.register(ns, &HOOKS4)?,
-        Af::Inet6 => ns.hooks6.register(ns, &HOOKS6)?,
+        Af::Inet6 => {
+            ns.hooks6.defrag6()?;
+            ns.hooks6.register(ns, &HOOKS6)?;
+        }
     }
     control.holds.push(hold, GFP_KERNEL)?;
     let hash = key.hash(&ns.svc_key);

@@ -51,8 +51,7 @@ impl<T: Object> Spec<T> {
         }
     }
 
-    /// `H` for IPv6 packets at `point`, after hooks with a lower `priority`. Fragments are put
-    /// together before they get there.
+    /// `H` for IPv6 packets at `point`, after hooks with a lower `priority`.
     pub const fn ipv6<H: Hook<T>>(point: Point, priority: i32) -> Self {
         Self {
             f: callback::<T, H>,
@@ -107,7 +106,6 @@ impl<T: Object> Object for Ops<T> {}
 struct Hooks<T: Object> {
     ops: Arc<Ops<T>>,
     net: *mut raw::net,
-    _defrag: Option<Defrag6>,
 }
 
 /// IPv6 fragments are put together as long as this is there.
@@ -145,13 +143,6 @@ impl<T: Object> Hooks<T> {
     /// The result is dropped before `net` is gone.
     unsafe fn register(net: *mut raw::net, state: Arc<T>, specs: &[Spec<T>]) -> Result<Self> {
         let private = state.as_ref().0 as *const Inner<T>;
-        let has_ipv6 = specs.iter().any(|s| u32::from(s.pf) == raw::NFPROTO_IPV6);
-        let defrag = if has_ipv6 {
-            // SAFETY: It goes with the result.
-            Some(unsafe { Defrag6::new(net)? })
-        } else {
-            None
-        };
         let mut ops = KVec::with_capacity(specs.len(), GFP_KERNEL)?;
         for spec in specs {
             let op = raw::nf_hook_ops {
@@ -170,11 +161,7 @@ impl<T: Object> Hooks<T> {
             raw::nf_register_net_hooks(net, ops.ops.as_ptr(), ops.ops.len() as c_uint)
         })?;
         // INVARIANT: Just registered.
-        Ok(Self {
-            ops,
-            net,
-            _defrag: defrag,
-        })
+        Ok(Self { ops, net })
     }
 }
 
@@ -191,36 +178,39 @@ impl<T: Object> Drop for Hooks<T> {
     }
 }
 
-/// What a slot holds.
-enum State<T: Object> {
-    /// Not to be used yet, or any more.
-    Closed,
-    /// Hooks can be registered in this namespace, which exists.
-    Open(*mut raw::net),
-    Registered(Hooks<T>),
+/// What an open slot holds, in the order in which it goes.
+struct Open<T: Object> {
+    hooks: Option<Hooks<T>>,
+    defrag6: Option<Defrag6>,
+    /// The namespace, which exists.
+    net: *mut raw::net,
 }
 
 // SAFETY: The pointer is only used where the namespace is known to exist.
-unsafe impl<T: Object> Send for State<T> {}
+unsafe impl<T: Object> Send for Open<T> {}
 
 /// The hooks of a namespace's state `T`, which come and go with what is configured; a field of `T`.
 #[pin_data]
 pub struct HookSlot<T: Object> {
     #[pin]
-    state: Mutex<State<T>>,
+    open: Mutex<Option<Open<T>>>,
 }
 
 impl<T: Object> HookSlot<T> {
     /// A slot that is not open.
     pub fn new() -> impl PinInit<Self> {
         pin_init!(Self {
-            state <- new_mutex!(State::Closed, "knet->hooks"),
+            open <- new_mutex!(None, "knet->hooks"),
         })
     }
 
     /// Lets hooks be registered in `net` until the result is dropped.
     pub fn open<'n>(state: &Arc<T>, slot: fn(&T) -> &Self, net: &'n Net) -> HookGate<'n, T> {
-        *slot(state).state.lock() = State::Open(net.as_ptr());
+        *slot(state).open.lock() = Some(Open {
+            hooks: None,
+            defrag6: None,
+            net: net.as_ptr(),
+        });
         HookGate {
             state: state.clone(),
             slot,
@@ -234,30 +224,46 @@ impl<T: Object> HookSlot<T> {
     ///
     /// `ESHUTDOWN` if the slot is not open; those of registering.
     pub fn register(&self, state: &Arc<T>, specs: &[Spec<T>]) -> Result {
-        let mut slot = self.state.lock();
-        match &*slot {
-            State::Closed => Err(ESHUTDOWN),
-            State::Registered(_) => Ok(()),
-            State::Open(net) => {
-                // SAFETY: The gate closes the slot, and that drops the hooks, before the namespace
-                // is gone.
-                *slot = State::Registered(unsafe { Hooks::register(*net, state.clone(), specs)? });
-                Ok(())
-            }
+        let mut slot = self.open.lock();
+        let Some(open) = &mut *slot else {
+            return Err(ESHUTDOWN);
+        };
+        if open.hooks.is_none() {
+            // SAFETY: The gate closes the slot, and that drops the hooks, before the namespace is
+            // gone.
+            open.hooks = Some(unsafe { Hooks::register(open.net, state.clone(), specs)? });
         }
+        Ok(())
+    }
+
+    /// From now on fragments of IPv6 packets are put together before hooks, until the slot is
+    /// closed. Sleeps.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Self::register`].
+    pub fn defrag6(&self) -> Result {
+        let mut slot = self.open.lock();
+        let Some(open) = &mut *slot else {
+            return Err(ESHUTDOWN);
+        };
+        if open.defrag6.is_none() {
+            // SAFETY: As for hooks.
+            open.defrag6 = Some(unsafe { Defrag6::new(open.net)? });
+        }
+        Ok(())
     }
 
     /// Unregisters the hooks. They may run for a grace period more. Sleeps.
     pub fn unregister(&self) {
-        let mut slot = self.state.lock();
-        if let State::Registered(hooks) = &*slot {
-            *slot = State::Open(hooks.net);
+        if let Some(open) = &mut *self.open.lock() {
+            open.hooks = None;
         }
     }
 
     /// Unregisters the hooks, for good. Sleeps.
     pub fn close(&self) {
-        *self.state.lock() = State::Closed;
+        *self.open.lock() = None;
     }
 }
 
