@@ -49,15 +49,15 @@ class Capture:
     """A packet socket with a receive ring. The kernel copies a packet into the ring when it passes: a socket without
     ring would share the packet's data with the stack, which may change it before we look."""
 
-    SIZE, COUNT = 2048, 1024
     PACKET_RX_RING, PACKET_VERSION, TPACKET_V2, TP_STATUS_USER, HEADER = 5, 10, 1, 1, 32
 
-    def __init__(self, interface):
+    def __init__(self, interface, size=2048, count=1024):
+        self.SIZE, self.COUNT = size, count
         self.sock = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
         self.sock.setsockopt(SOL_PACKET, self.PACKET_VERSION, self.TPACKET_V2)
         self.sock.setsockopt(SOL_PACKET, self.PACKET_RX_RING,
-                             struct.pack("IIII", 16 * self.SIZE, self.COUNT // 16, self.SIZE, self.COUNT))
-        self.ring = mmap.mmap(self.sock.fileno(), self.SIZE * self.COUNT)
+                             struct.pack("IIII", 16 * size, count // 16, size, count))
+        self.ring = mmap.mmap(self.sock.fileno(), size * count)
         self.next = 0
         self.sock.bind((interface, ETH_P_ALL))
 
@@ -353,6 +353,90 @@ def cmd_inject(node, *spec):
     kind = b"\x86\xdd" if spec[1][0] == "[" else b"\x08\x00"
     for data in packet.build(spec):
         there.capture.sock.send(there.mac(1) + there.mac(2) + kind + data)
+
+
+def cmd_jumbo():
+    """jumbo: from now on packets up to 9000 bytes are captured as a whole; fewer at once"""
+    for node in nodes.values():
+        if node.capture:
+            with Inside(node):
+                node.capture = Capture("eth0", 16384, 128)
+
+
+def cmd_craft(node, *words):
+    """craft NODE [linear=BYTES] [gso=BYTES] [partial=1] PACKET: tries a packet as a driver can make it: only the first
+    bytes of a page or more in one piece, to be cut into segments, with the checksum left to the device"""
+    there = nodes[node]
+    how = {"linear": 14, "gso": 0, "partial": 0}
+    while "=" in words[0]:
+        key, value = words[0].split("=")
+        how[key], words = int(value), words[1:]
+    data = bytearray(packet.build(words)[0])
+    ipv6 = data[0] >> 4 == 6
+    start = 40 if ipv6 else 4 * (data[0] & 15)  # no extension headers
+    proto = data[6 if ipv6 else 9]
+    at = 16 if proto == 6 else 6
+    if how["partial"]:  # the sum of the pseudo header is there
+        pseudo = data[8:40] if ipv6 else data[12:20]
+        pseudo += struct.pack("!II", len(data) - start, proto)
+        data[start + at:start + at + 2] = struct.pack("!H", packet.checksum(pseudo) ^ 0xFFFF)
+    kind = (4 if ipv6 else 1) if how["gso"] else 0
+    header = struct.pack("=BBHHHH", how["partial"], kind, how["linear"], how["gso"], (14 + start) * how["partial"],
+                         at * how["partial"])
+    with Inside(there), socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0) as sock:
+        sock.setsockopt(SOL_PACKET, 15, 1)  # PACKET_VNET_HDR
+        sock.bind(("eth0", ETH_P_ALL))
+        sock.send(header + there.mac(1) + there.mac(2) + (b"\x86\xdd" if ipv6 else b"\x08\x00") + data)
+    return cmd_packets(patience=6)
+
+
+holds = {}
+
+
+def cmd_hold(interface):
+    """hold INTERFACE: a packet socket of the director, as tcpdump's without a ring: shares what passes with the stack"""
+    sock = holds[interface] = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
+    sock.setsockopt(socket.SOL_SOCKET, 33, 4 << 20)  # SO_RCVBUFFORCE
+    sock.setblocking(False)
+    sock.bind((interface, ETH_P_ALL))
+
+
+def cmd_held(interface):
+    """held INTERFACE: what tcpdump says of the packets that the socket has held until now; it goes"""
+    global decoder
+    decoder = decoder or Decoder()
+    frames = []
+    with holds.pop(interface) as sock:
+        try:
+            while True:
+                data, (_, proto, kind, _, _) = sock.recvfrom(65536)
+                if proto == 0x0800 or proto == 0x86DD and both and not is_neighbour(data, 14):
+                    frames.append((">" if kind == socket.PACKET_OUTGOING else "<", data))
+        except BlockingIOError:
+            pass
+    lines = decoder.lines([(len(data), data) for _, data in frames])
+    return "\n".join(f"{interface} {way} {line}" for (way, _), line in zip(frames, lines))
+
+
+def cmd_options(node, source, to, options, *settings):
+    """options NODE ADDR:PORT ADDR:PORT OPTIONS [ttl=N] [df=1] [size=N]: a datagram with these IP options (in hex; - for
+    none) from a real socket, and what it hears of it"""
+    setting = dict(word.split("=") for word in settings)
+    with Inside(nodes[node]):
+        sock = inet_socket(socket.SOCK_DGRAM, source)
+    with sock:
+        if options != "-":
+            sock.setsockopt(socket.IPPROTO_IP, 4, bytes.fromhex(options))  # IP_OPTIONS
+        if "ttl" in setting:
+            sock.setsockopt(socket.IPPROTO_IP, socket.IP_TTL, int(setting["ttl"]))
+        sock.setsockopt(socket.IPPROTO_IP, 10, 2 if "df" in setting else 0)  # IP_MTU_DISCOVER
+        sock.setsockopt(socket.IPPROTO_IP, 11, 1)  # IP_RECVERR
+        sock.settimeout(0.3)
+        sock.bind(address(source))
+        sock.connect(address(to))
+        sock.send(b"hello".ljust(int(setting.get("size", 0)), b"."))
+        data = sock.recv(65536)
+    return data.decode() if len(data) < 200 else f"{len(data)} bytes"
 
 
 def cmd_burst(node, count, source, to):

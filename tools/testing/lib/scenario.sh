@@ -141,6 +141,12 @@ try() { # NODE PACKET
 	agent try "$@"
 }
 
+# The same for a packet as a driver makes it: not in one piece, in segments, without its checksum (see agent.py).
+craft() { # NODE [linear=BYTES] [gso=BYTES] [partial=1] PACKET
+	printf '$ craft %s\n' "$*"
+	agent craft "$@"
+}
+
 # A namespace without links is enough for the control plane (stock takes no dest before there is any address).
 alone() { printf 'link set lo up\naddr add %s/32 dev lo\n' "$VIP" | ip -batch -; }
 
