@@ -56,9 +56,6 @@ pub trait Carries: Family {
     /// The shortest MTU a tunnel can do with.
     const MIN_MTU: u32;
 
-    /// Room the device wants before a packet.
-    fn reserved_room(route: &Self::Route, rcu: Rcu<'_>) -> u32;
-
     /// Has the checksum of the UDP header filled in or left out.
     fn set_udp_checksum(outer: &mut Outer<'_>, checksum: bool, route: &Self::Route, dst: &Addr);
 
@@ -84,11 +81,6 @@ pub struct Header {
 impl Carries for V4 {
     const LEN: u32 = IPV4_LEN;
     const MIN_MTU: u32 = tunnel::MIN_MTU;
-
-    #[inline]
-    fn reserved_room(route: &Route, rcu: Rcu<'_>) -> u32 {
-        route.reserved_room(rcu)
-    }
 
     fn set_udp_checksum(outer: &mut Outer<'_>, checksum: bool, route: &Route, dst: &Addr) {
         outer.set_udp_checksum4(checksum, route.saddr(), dst.v4_be());
@@ -117,11 +109,6 @@ impl Carries for V4 {
 impl Carries for V6 {
     const LEN: u32 = IPV6_LEN;
     const MIN_MTU: u32 = tunnel::MIN_MTU6;
-
-    #[inline]
-    fn reserved_room(route: &Route6, rcu: Rcu<'_>) -> u32 {
-        route.reserved_room(rcu)
-    }
 
     fn set_udp_checksum(outer: &mut Outer<'_>, checksum: bool, route: &Route6, dst: &Addr) {
         outer.set_udp_checksum6(checksum, route.saddr(), dst.words());
@@ -194,7 +181,7 @@ pub fn send<'a, F: Carries, O: Carries>(
     if packet.has_dev() {
         packet.orphan();
     }
-    let headroom = O::reserved_room(route.value(), rcu).saturating_add(overhead);
+    let headroom = route.reserved_room(rcu).saturating_add(overhead);
     if packet.make_writable(F::LEN, headroom).is_err() {
         return packet.free();
     }

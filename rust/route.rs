@@ -13,20 +13,76 @@ use crate::{
 use core::ptr::NonNull;
 use kernel::prelude::*;
 
+/// A counted `dst_entry`: what routes of both families are.
+///
+/// # Invariants
+///
+/// Owns a reference.
+pub struct Dst(NonNull<raw::dst_entry>);
+
+// SAFETY: Routes are shared between CPUs.
+unsafe impl Send for Dst {}
+// SAFETY: As above.
+unsafe impl Sync for Dst {}
+
+impl Dst {
+    /// # Safety
+    ///
+    /// Gives a reference away, if it is not null.
+    pub(crate) unsafe fn from_raw(dst: *mut c_void) -> Option<Self> {
+        // INVARIANT: By the requirement.
+        NonNull::new(dst.cast()).map(Self)
+    }
+
+    #[inline]
+    pub(crate) fn as_ptr(&self) -> *mut raw::dst_entry {
+        self.0.as_ptr()
+    }
+}
+
+impl Drop for Dst {
+    fn drop(&mut self) {
+        // SAFETY: By the type's invariant the reference is ours.
+        unsafe { raw::dst_release(self.as_ptr()) };
+    }
+}
+
 /// What routes of both families can tell.
 pub trait Path {
+    /// What they are.
+    fn dst(&self) -> &Dst;
     /// Whether it still holds.
     fn is_current(&self, net: &Net) -> bool;
     /// Whether it ends at this host.
     fn is_local(&self) -> bool;
     /// Longest packet it takes.
     fn mtu(&self, rcu: Rcu<'_>) -> u32;
+
     /// Room the device wants for its link layer header.
-    fn header_room(&self, rcu: Rcu<'_>) -> u32;
+    #[inline]
+    fn header_room(&self, _rcu: Rcu<'_>) -> u32 {
+        // SAFETY: By `Dst`'s invariant; a route's device is never null, and RCU keeps it.
+        unsafe { helpers::dst_header_room(self.dst().as_ptr()) }
+    }
+
+    /// Room the device wants before a packet that this host makes.
+    #[inline]
+    fn reserved_room(&self, _rcu: Rcu<'_>) -> u32 {
+        // SAFETY: As above.
+        unsafe { helpers::dst_reserved_room(self.dst().as_ptr()) }
+    }
+
     /// Whether its device is going down: such a route must not be kept.
-    fn is_dev_down(&self, rcu: Rcu<'_>) -> bool;
+    fn is_dev_down(&self, _rcu: Rcu<'_>) -> bool {
+        // SAFETY: By `Dst`'s invariant; RCU keeps the device.
+        unsafe { helpers::dst_dev_down(self.dst().as_ptr()) }
+    }
+
     /// Whether it leads out through the device with this index.
-    fn uses_dev(&self, ifindex: i32, rcu: Rcu<'_>) -> bool;
+    fn uses_dev(&self, ifindex: i32, _rcu: Rcu<'_>) -> bool {
+        // SAFETY: As above.
+        unsafe { helpers::dst_ifindex(self.dst().as_ptr()) == ifindex }
+    }
 }
 
 /// A route, and the source address it gives.
@@ -35,16 +91,12 @@ pub trait Path {
 ///
 /// # Invariants
 ///
-/// Owns a reference to `rt`.
+/// `dst` is the beginning of an `rtable`.
 pub struct Route {
-    rt: NonNull<raw::rtable>,
+    dst: Dst,
     saddr: u32,
 }
 
-// SAFETY: Routes are shared between CPUs.
-unsafe impl Send for Route {}
-// SAFETY: As above.
-unsafe impl Sync for Route {}
 impl Object for Route {}
 
 /// What a route is looked up for.
@@ -69,43 +121,37 @@ impl Route {
         let via_known = purpose == Purpose::NextHop;
         let bind = purpose == Purpose::BoundSource;
         // SAFETY: The namespace is valid; `saddr` is only written to.
-        let rt =
+        let dst =
             unsafe { helpers::route_output4(net.as_ptr(), daddr, via_known, bind, &mut saddr) };
-        let rt = NonNull::new(rt.cast::<raw::rtable>()).ok_or(EHOSTUNREACH)?;
-        // INVARIANT: The lookup gave us a reference.
-        Ok(Arc::new(Self { rt, saddr }, Gfp::Atomic)?)
+        // SAFETY: The lookup gave us a reference.
+        let dst = unsafe { Dst::from_raw(dst) }.ok_or(EHOSTUNREACH)?;
+        // INVARIANT: Of IPv4.
+        Ok(Arc::new(Self { dst, saddr }, Gfp::Atomic)?)
     }
 
     #[inline]
     fn rt(&self) -> &raw::rtable {
         // SAFETY: By the type's invariant.
-        unsafe { self.rt.as_ref() }
-    }
-
-    #[inline]
-    pub(crate) fn dst(&self) -> *const raw::dst_entry {
-        &raw const self.rt().dst
+        unsafe { &*self.dst.as_ptr().cast() }
     }
 
     /// The source address for packets that this host sends along it, in network order.
     pub fn saddr(&self) -> u32 {
         self.saddr
     }
-
-    /// Room the device wants before a packet that this host makes.
-    #[inline]
-    pub fn reserved_room(&self, _rcu: Rcu<'_>) -> u32 {
-        // SAFETY: By the type's invariant; RCU keeps the device.
-        unsafe { helpers::dst_reserved_room(self.dst()) }
-    }
 }
 
 impl Path for Route {
+    #[inline]
+    fn dst(&self) -> &Dst {
+        &self.dst
+    }
+
     /// Whether it still holds: the same test as `ipv4_dst_check()`, without the call.
     #[inline]
     fn is_current(&self, net: &Net) -> bool {
         // SAFETY: By the type's invariant; the field is changed by others at any time.
-        let obsolete = unsafe { (&raw const (*self.dst()).obsolete).read_volatile() };
+        let obsolete = unsafe { (&raw const (*self.dst.as_ptr()).obsolete).read_volatile() };
         // SAFETY: The namespace is valid; the field is changed by others at any time.
         let genid = unsafe { (&raw const (*net.as_ptr()).ipv4.rt_genid.counter).read_volatile() };
         obsolete == FORCE_CHECK && self.rt().rt_genid == genid
@@ -119,30 +165,7 @@ impl Path for Route {
     #[inline]
     fn mtu(&self, _rcu: Rcu<'_>) -> u32 {
         // SAFETY: By the type's invariant; RCU keeps the device.
-        unsafe { helpers::dst_mtu4(self.dst()) }
-    }
-
-    #[inline]
-    fn header_room(&self, _rcu: Rcu<'_>) -> u32 {
-        // SAFETY: By the type's invariant; a route's device is never null, and RCU keeps it.
-        unsafe { helpers::dst_header_room(self.dst()) }
-    }
-
-    fn is_dev_down(&self, _rcu: Rcu<'_>) -> bool {
-        // SAFETY: By the type's invariant; RCU keeps the device.
-        unsafe { helpers::dst_dev_down(self.dst()) }
-    }
-
-    fn uses_dev(&self, ifindex: i32, _rcu: Rcu<'_>) -> bool {
-        // SAFETY: By the type's invariant; RCU keeps the device.
-        unsafe { helpers::dst_ifindex(self.dst()) == ifindex }
-    }
-}
-
-impl Drop for Route {
-    fn drop(&mut self) {
-        // SAFETY: By the type's invariant the reference is ours.
-        unsafe { raw::dst_release(self.dst().cast_mut()) };
+        unsafe { helpers::dst_mtu4(self.dst.as_ptr()) }
     }
 }
 

@@ -5,13 +5,11 @@
 
 use crate::{
     net::Net,
-    raw,
     raw::helpers,
     rcu::{Arc, Object, Rcu},
-    route::{AddrType, Path, Purpose},
+    route::{AddrType, Dst, Path, Purpose},
     Gfp,
 };
-use core::ptr::NonNull;
 use kernel::prelude::*;
 
 /// An IPv6 address, in network order.
@@ -23,19 +21,15 @@ pub type In6 = [u32; 4];
 ///
 /// # Invariants
 ///
-/// Owns a reference to `dst`, which is of an IPv6 route.
+/// `dst` is of an IPv6 route.
 pub struct Route6 {
-    dst: NonNull<raw::dst_entry>,
+    dst: Dst,
     /// What tells whether the routing table has changed.
     cookie: u32,
     is_local: bool,
     saddr: In6,
 }
 
-// SAFETY: Routes are shared between CPUs.
-unsafe impl Send for Route6 {}
-// SAFETY: As above.
-unsafe impl Sync for Route6 {}
 impl Object for Route6 {}
 
 impl Route6 {
@@ -59,8 +53,9 @@ impl Route6 {
                 &mut is_local,
             )
         };
-        let dst = NonNull::new(dst.cast::<raw::dst_entry>()).ok_or(EHOSTUNREACH)?;
-        // INVARIANT: The lookup gave us a reference.
+        // SAFETY: The lookup gave us a reference.
+        let dst = unsafe { Dst::from_raw(dst) }.ok_or(EHOSTUNREACH)?;
+        // INVARIANT: Of IPv6.
         let route = Self {
             dst,
             cookie,
@@ -70,18 +65,6 @@ impl Route6 {
         Ok(Arc::new(route, Gfp::Atomic)?)
     }
 
-    #[inline]
-    pub(crate) fn dst(&self) -> *const raw::dst_entry {
-        self.dst.as_ptr()
-    }
-
-    /// Room the device wants before a packet that this host makes.
-    #[inline]
-    pub fn reserved_room(&self, _rcu: Rcu<'_>) -> u32 {
-        // SAFETY: By the type's invariant; RCU keeps the device.
-        unsafe { helpers::dst_reserved_room(self.dst()) }
-    }
-
     /// The source address for packets that this host sends along it.
     pub fn saddr(&self) -> &In6 {
         &self.saddr
@@ -89,6 +72,11 @@ impl Route6 {
 }
 
 impl Path for Route6 {
+    #[inline]
+    fn dst(&self) -> &Dst {
+        &self.dst
+    }
+
     #[inline]
     fn is_current(&self, _net: &Net) -> bool {
         // SAFETY: By the type's invariant.
@@ -103,30 +91,7 @@ impl Path for Route6 {
     #[inline]
     fn mtu(&self, _rcu: Rcu<'_>) -> u32 {
         // SAFETY: By the type's invariant; RCU keeps the device.
-        unsafe { helpers::dst_mtu6(self.dst()) }
-    }
-
-    #[inline]
-    fn header_room(&self, _rcu: Rcu<'_>) -> u32 {
-        // SAFETY: By the type's invariant; a route's device is never null, and RCU keeps it.
-        unsafe { helpers::dst_header_room(self.dst()) }
-    }
-
-    fn is_dev_down(&self, _rcu: Rcu<'_>) -> bool {
-        // SAFETY: By the type's invariant; RCU keeps the device.
-        unsafe { helpers::dst_dev_down(self.dst()) }
-    }
-
-    fn uses_dev(&self, ifindex: i32, _rcu: Rcu<'_>) -> bool {
-        // SAFETY: By the type's invariant; RCU keeps the device.
-        unsafe { helpers::dst_ifindex(self.dst()) == ifindex }
-    }
-}
-
-impl Drop for Route6 {
-    fn drop(&mut self) {
-        // SAFETY: By the type's invariant the reference is ours.
-        unsafe { raw::dst_release(self.dst.as_ptr()) };
+        unsafe { helpers::dst_mtu6(self.dst.as_ptr()) }
     }
 }
 

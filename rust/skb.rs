@@ -10,8 +10,8 @@ use crate::{
     net::Net,
     raw,
     raw::helpers,
-    rcu::{Rcu, Ref},
-    route::Route,
+    rcu::{Object, Rcu, Ref},
+    route::{Path, Route},
     route6::Route6,
 };
 use core::{marker::PhantomData, ptr::NonNull, slice};
@@ -533,7 +533,7 @@ impl<'a> Packet<'a> {
     /// The same with an IPv6 route.
     #[inline]
     pub fn send6(mut self, route: Ref<'_, Route6>, _rcu: Rcu<'_>) -> Verdict<'a> {
-        self.set_dst(route.dst());
+        self.set_route(route);
         // SAFETY: By the type's invariant we own it; the verdict says that it is gone.
         unsafe { helpers::skb_send6(self.net().as_ptr(), self.skb.as_ptr()) };
         self.gone()
@@ -547,18 +547,7 @@ impl<'a> Packet<'a> {
 
     /// Gives it another route, for as long as RCU is held.
     #[inline]
-    pub(crate) fn set_route(&mut self, route: Ref<'_, Route>) {
-        self.set_dst(route.dst());
-    }
-
-    /// The same with an IPv6 route.
-    #[inline]
-    pub(crate) fn set_route6(&mut self, route: Ref<'_, Route6>) {
-        self.set_dst(route.dst());
-    }
-
-    #[inline]
-    fn set_dst(&mut self, dst: *const raw::dst_entry) {
+    pub(crate) fn set_route<P: Path + Object>(&mut self, route: Ref<'_, P>) {
         let old = self.refdst();
         if old & NOREF == 0 {
             // SAFETY: The packet held it.
@@ -568,7 +557,8 @@ impl<'a> Packet<'a> {
         let skb = self.skb_mut();
         // It does not hold the new one: RCU keeps that until the packet is sent, or queued by who
         // then takes a reference.
-        skb.__bindgen_anon_3.__bindgen_anon_1._skb_refdst = dst.addr() as c_ulong | NOREF;
+        skb.__bindgen_anon_3.__bindgen_anon_1._skb_refdst =
+            route.dst().as_ptr().addr() as c_ulong | NOREF;
     }
 }
 

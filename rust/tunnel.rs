@@ -222,7 +222,7 @@ impl<'a> Outer<'a> {
             return self.free();
         }
         self.set_network_header();
-        self.0.set_route6(route);
+        self.0.set_route(route);
         self.0.set_handled();
         // SAFETY: By the type's invariant we own it; the verdict says that it is gone.
         unsafe { helpers::skb_send_tunnel6(self.0.net().as_ptr(), self.0.as_ptr()) };
