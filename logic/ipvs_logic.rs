@@ -14,7 +14,7 @@
 //! Tests, all in this folder:
 //! - `cargo test` takes seconds; `PROPTEST_CASES=20000 cargo test` looks harder.
 //! - `PROPTEST_CASES=2 MIRIFLAGS=-Zmiri-disable-isolation cargo +nightly miri test` takes minutes.
-//! - `cargo +nightly fuzz run wire`, `checksum` and `uapi`, with cargo-fuzz; `fuzz/` is a workspace of its own.
+//! - `cargo +nightly fuzz run headers`, `checksum` and `uapi`, with cargo-fuzz; `fuzz/` is a workspace of its own.
 
 // Kbuild already passes `-Zcrate-attr=no_std`; this line is for cargo.
 #![cfg_attr(not(any(test, CONFIG_RUST)), no_std)]
@@ -42,4 +42,3 @@ pub mod tunnel;
 mod tuple;
 pub mod uapi;
 pub mod udp;
-pub mod wire;
