@@ -9,7 +9,7 @@
 
 use crate::{
     ip_vs_ns::{work, NsArc, NsRef, NsState},
-    ip_vs_svc::Roster,
+    ip_vs_svc::{Roster, Service},
 };
 use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering};
 use ipvs_logic::est::{hashes, threads, MAX_LAG, PERIOD_SECS, THREADS_PER_CPU, TICKS};
@@ -248,13 +248,12 @@ impl Part {
             svc.stats.sample(tick);
             match svc.roster.load(rcu) {
                 Some(roster) if !roster.value().dests.is_empty() => {
-                    sample_dests(roster, tick, &mut long);
+                    sample_dests(svc, roster.value(), tick, &mut long);
                 }
                 _ => {}
             }
         });
-        long.iter()
-            .for_each(|roster| sample_long(roster, tick, here));
+        long.iter().for_each(|svc| sample_long(svc, tick, here));
     }
 
     /// Asks for more or fewer threads, if this one used the CPU for so many nanoseconds.
@@ -274,27 +273,31 @@ impl Part {
     }
 }
 
-/// Samples a service's servers, or adds them to `long`. Not inline: services without are cheaper.
+/// Samples a service's servers, or adds it to `long`. Not inline: services without are cheaper.
 #[inline(never)]
-fn sample_dests(roster: Ref<'_, Roster>, tick: u32, long: &mut KVec<Arc<Roster>>) {
-    let dests = &roster.value().dests;
-    let later = dests.len() > BATCH
-        && roster
-            .get()
-            .is_some_and(|r| long.push(r, GFP_ATOMIC).is_ok());
+fn sample_dests(svc: Ref<'_, Service>, roster: &Roster, tick: u32, long: &mut KVec<Arc<Service>>) {
+    let later =
+        roster.dests.len() > BATCH && svc.get().is_some_and(|s| long.push(s, GFP_ATOMIC).is_ok());
     if !later {
-        dests.iter().for_each(|d| d.stats.sample(tick));
+        roster.dests.iter().for_each(|d| d.stats.sample(tick));
     }
 }
 
-/// Samples servers that are counted, so that RCU need not be held.
-fn sample_long(roster: &Arc<Roster>, tick: u32, here: &Here) {
-    for dests in roster.dests.chunks(BATCH) {
-        if here.should_stop() {
+/// Samples the servers of a service, and now and then lets others run. Those that come or go meanwhile
+/// shift the rest: nothing is sampled twice in a tick, and what was missed has its turn in the next
+/// period.
+fn sample_long(svc: &Service, tick: u32, here: &Here) {
+    let mut guard = rcu::read_lock();
+    let mut at = 0usize;
+    while !here.should_stop() {
+        let roster = svc.roster.load(guard.rcu());
+        let left = roster.and_then(|r| r.value().dests.get(at..));
+        let Some(left) = left.filter(|left| !left.is_empty()) else {
             return;
-        }
-        dests.iter().for_each(|d| d.stats.sample(tick));
-        rcu::read_lock().resched();
+        };
+        left.iter().take(BATCH).for_each(|d| d.stats.sample(tick));
+        at = at.saturating_add(BATCH);
+        guard.resched();
     }
 }
 

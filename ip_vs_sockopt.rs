@@ -24,6 +24,7 @@ use kernel::prelude::*;
 use knet::{
     net::Net,
     pernet,
+    rcu::{self, Rcu, Ref},
     sockopt::{GetArg, Handler, Options, SetArg},
     timed::HZ,
 };
@@ -91,8 +92,9 @@ impl Handler for SockOpts {
             so_get::SERVICE => {
                 let key = uapi::service_key(&sent);
                 let svc = ctl::get_service(&ns, &key).ok_or(ESRCH)?;
+                let entry = service_entry(&svc, rcu::read_lock().rcu())?;
                 // Between the fields the caller finds what it sent.
-                service_entry(&svc)?.emit(&mut sent);
+                entry.emit(&mut sent);
                 arg.write(0, &sent)
             }
             so_get::SERVICES => get_services(&ns, start(&sent)?, arg),
@@ -169,9 +171,9 @@ fn set_dest(net: &Net, ns: &NsArc, option: i32, bytes: &[u8; uapi::SVCDEST_USER_
 
 // ---- get ----
 
-fn service_entry(svc: &Service) -> Result<ServiceEntry> {
-    let roster = svc.roster.get();
-    let sched = roster.as_ref().and_then(|r| r.sched.as_ref());
+fn service_entry(svc: &Service, rcu: Rcu<'_>) -> Result<ServiceEntry> {
+    let roster = svc.roster.load(rcu).map(Ref::value);
+    let sched = roster.and_then(|r| r.sched.as_ref());
     let sched = sched.map_or(&b"none"[..], |s| s.name().to_bytes());
     Ok(ServiceEntry {
         key: svc.key,
@@ -220,11 +222,11 @@ fn get_services(ns: &NsArc, sent: &[u8; uapi::GET_SERVICES_LEN], arg: &mut GetAr
         let count = ns.counts.all.of(Af::Inet).load(Ordering::Relaxed);
         let count = usize::try_from(count).unwrap_or(0).min(wanted as usize);
         let mut entries = KVVec::with_capacity(count, GFP_KERNEL)?;
-        ns.services.for_each(0, |svc, _| {
+        ns.services.for_each(0, |svc, rcu| {
             if svc.key.af != Af::Inet || entries.len() >= count {
                 return;
             }
-            if let Ok(entry) = service_entry(&svc) {
+            if let Ok(entry) = service_entry(&svc, rcu) {
                 let mut bytes = [0; uapi::SERVICE_ENTRY_LEN];
                 entry.emit(&mut bytes);
                 // There is room: nothing is allocated under RCU.
@@ -239,14 +241,19 @@ fn get_services(ns: &NsArc, sent: &[u8; uapi::GET_SERVICES_LEN], arg: &mut GetAr
 fn get_dests(ns: &NsArc, sent: &[u8; uapi::GET_DESTS_LEN], arg: &mut GetArg<'_>) -> Result {
     let wanted = uapi::dests_wanted(sent);
     check_len(arg, uapi::dests_len(wanted))?;
-    let svc = ctl::get_service(ns, &uapi::service_key(sent)).ok_or(ESRCH)?;
-    let roster = svc.roster.get().ok_or(ESRCH)?;
-    let mut at = uapi::GET_DESTS_LEN;
-    // Those of another family have no place in the answer.
-    let dests = roster.dests.iter().filter(|d| d.af == svc.key.af);
-    for dest in dests.take(wanted as usize) {
-        arg.write(at, &dest_entry(dest).emit())?;
-        at = at.saturating_add(uapi::DEST_ENTRY_LEN);
-    }
-    Ok(())
+    let entries = {
+        // No changes meanwhile. Not held while the caller's memory is waited for.
+        let _control = ns.control.lock();
+        let svc = ctl::get_service(ns, &uapi::service_key(sent)).ok_or(ESRCH)?;
+        let roster = svc.roster.get().ok_or(ESRCH)?;
+        let count = roster.dests.len().min(wanted as usize);
+        let mut entries = KVVec::with_capacity(count, GFP_KERNEL)?;
+        // Those of another family have no place in the answer.
+        let dests = roster.dests.iter().filter(|d| d.af == svc.key.af);
+        for dest in dests.take(count) {
+            entries.push(dest_entry(dest).emit(), GFP_KERNEL)?;
+        }
+        entries
+    };
+    arg.write(uapi::GET_DESTS_LEN, entries.as_flattened())
 }

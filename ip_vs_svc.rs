@@ -200,7 +200,8 @@ pub struct Service {
     pub netmask: AtomicU32,
     /// Packets of the service.
     pub stats: Stats,
-    /// Its real servers and scheduler: replaced as a whole on change.
+    /// Its real servers and scheduler: replaced as a whole on change. Counted under `control` only: what
+    /// keeps the scheduler's module is exchanged with it.
     pub roster: Slot<Roster>,
     /// Keeps the scheduler's module loaded, so it goes after the scheduler: the last field. Changed
     /// under `control`.
