@@ -420,6 +420,10 @@ pub fn schedule_icmp<'a>(
         NewConn::Made(c) => {
             c.value().set_timeout(ns.value().timeouts.icmp());
             Ok((packet, c))
+    if ns.value().defense.drops_packet() {
+        ip_vs_debug::dropped("packet");
+        return Err(packet.drop());
+    }
         }
         // An FTP service is asked about every port of its address.
         NewConn::NoServer if is_port_of_others(svc.value(), request.dst.port) => {
