@@ -282,7 +282,8 @@ struct SetConfig;
 impl Do for SetConfig {
     fn run(request: &Request<'_>) -> Result {
         let ns = state(request)?;
-        let mut user = ctl::timeouts(&ns);
+        // What is not given is 0 here, and stays as it is.
+        let mut user = TimeoutUser::default();
         let TimeoutUser { tcp, tcp_fin, udp } = &mut user;
         for (n, secs) in [
             (cmd_attr::TIMEOUT_TCP, tcp),

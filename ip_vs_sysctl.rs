@@ -102,6 +102,10 @@ fn pack([a, b]: [i32; 2]) -> u64 {
     u64::from(a as u32) << 32 | u64::from(b as u32)
 }
 
+fn unpack(both: u64) -> [i32; 2] {
+    [(both >> 32) as u32 as i32, both as u32 as i32]
+}
+
 impl Sysctls {
     /// The defaults.
     pub fn new(is_init: bool) -> Self {
@@ -151,8 +155,7 @@ impl Sysctls {
 
     /// When connections are synchronised: threshold and period in packets, which belong together.
     pub fn sync_threshold(&self) -> [i32; 2] {
-        let both = self.sync_threshold.load(Ordering::Relaxed);
-        [(both >> 32) as u32 as i32, both as u32 as i32]
+        unpack(self.sync_threshold.load(Ordering::Relaxed))
     }
 }
 
@@ -160,6 +163,8 @@ fn set_conn_max(ns: NsRef<'_>, _old: i32, new: i32) -> Result {
     let s = &ns.value().sysctl;
     // Only who has privileges outside the namespace may go above what they gave it.
     let privileged = knet::net::is_net_admin();
+    // Both limits are those of one writer.
+    let _control = ns.value().control.lock();
     let max = if privileged {
         CONN_MAX
     } else {
@@ -220,13 +225,18 @@ fn set_sync_ports(ns: NsRef<'_>, _old: i32, new: i32) -> Result {
     Ok(())
 }
 
-fn set_sync_threshold(ns: NsRef<'_>, [threshold, period]: [i32; 2]) -> Result {
-    if threshold < 0 || period < 0 || (period != 0 && threshold >= period) {
-        return Err(EINVAL);
-    }
+/// Of two who write at once, each a part, neither undoes what the other wrote.
+fn set_sync_threshold(ns: NsRef<'_>, [first, second]: [Option<i32>; 2]) -> Result {
+    let change = |both| {
+        let [threshold, period] = unpack(both);
+        let (threshold, period) = (first.unwrap_or(threshold), second.unwrap_or(period));
+        let good = threshold >= 0 && period >= 0 && (period == 0 || threshold < period);
+        good.then(|| pack([threshold, period]))
+    };
     let at = &ns.value().sysctl.sync_threshold;
-    at.store(pack([threshold, period]), Ordering::Relaxed);
-    Ok(())
+    at.fetch_update(Ordering::Relaxed, Ordering::Relaxed, change)
+        .map(|_| ())
+        .map_err(|_| EINVAL)
 }
 
 /// A number without limits.

@@ -39,7 +39,7 @@ enum Kind<T: Object> {
     },
     Pair {
         get: fn(&T) -> [i32; 2],
-        set: fn(Ref<'_, T>, [i32; 2]) -> Result,
+        set: fn(Ref<'_, T>, [Option<i32>; 2]) -> Result,
     },
     Text {
         get: fn(&T, &mut [u8]) -> Result<usize>,
@@ -93,11 +93,11 @@ impl<T: Object> Entry<T> {
         Self::new(name, Kind::Call { get, set })
     }
 
-    /// Two numbers. Those that are not written come to `set` as they were.
+    /// Two numbers. `set` gets those that are written, and is called for each write.
     pub const fn pair(
         name: &'static CStr,
         get: fn(&T) -> [i32; 2],
-        set: fn(Ref<'_, T>, [i32; 2]) -> Result,
+        set: fn(Ref<'_, T>, [Option<i32>; 2]) -> Result,
     ) -> Self {
         Self::new(name, Kind::Pair { get, set })
     }
@@ -348,23 +348,30 @@ unsafe extern "C" fn pair<T: Object>(
         return EINVAL.to_errno();
     };
     // INVARIANT: As the kernel gave it.
-    let io = Io {
+    let mut io = Io {
         name: entry.name.as_char_ptr(),
         write: write != 0,
         buffer,
         len,
         pos,
     };
-    let old = get(&state);
-    let mut new = old;
+    let (mut len, mut pos) = io.len_pos();
+    let mut new = get(&state);
+    let mut other = new.map(|n| !n);
     let ret = io.ints(&mut new);
-    // The first number is taken even if something is wrong with the second.
-    if io.write && new != old {
-        if let Err(e) = set(state, new) {
-            return e.to_errno();
-        }
+    if !io.write {
+        return ret;
     }
-    ret
+    // What is written is the same in both, whatever they were before.
+    (io.len, io.pos) = (&raw mut len, &raw mut pos);
+    let _ = io.ints(&mut other);
+    let ([a, b], [x, y]) = (new, other);
+    let same = |n, m| (n == m).then_some(n);
+    // The first number is taken even if something is wrong with the second.
+    match set(state, [same(a, x), same(b, y)]) {
+        Ok(()) => ret,
+        Err(e) => e.to_errno(),
+    }
 }
 
 /// # Safety
