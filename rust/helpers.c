@@ -7,6 +7,7 @@
 #include <linux/cpumask.h>
 #include <linux/icmp.h>
 #include <linux/icmpv6.h>
+#include <linux/idr.h>
 #include <linux/ip.h>
 #include <linux/ipv6.h>
 #include <linux/kthread.h>
@@ -99,6 +100,19 @@ __ipvs_helper void ipvs_helper_stripes_unlock(void *locks, u32 a, u32 b)
 	if (a != b)
 		spin_unlock(&s[b].lock);
 	spin_unlock_bh(&s[a].lock);
+}
+
+static DEFINE_IDA(table_ids);
+
+/* From 1 to max, or an error. */
+__ipvs_helper int ipvs_helper_table_id_get(u32 max)
+{
+	return ida_alloc_range(&table_ids, 1, max, GFP_KERNEL);
+}
+
+__ipvs_helper void ipvs_helper_table_id_put(u32 id)
+{
+	ida_free(&table_ids, id);
 }
 
 /* ---- timers ---- */

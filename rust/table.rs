@@ -122,12 +122,29 @@ pub struct Table<T: Object> {
     grow_above: AtomicI32,
     resizing: AtomicU32,
     /// Tells this table from others, in the upper bits of `Inner::linked`.
-    id: u32,
+    id: Id,
     _p: PhantomData<Arc<T>>,
 }
 
-/// The `id` of the next table.
-static NEXT_ID: AtomicU32 = AtomicU32::new(1);
+/// A number that no other table has: nothing is linked in this one any more when it is dropped.
+struct Id(u32);
+
+impl Id {
+    fn new() -> Result<Self> {
+        // SAFETY: A context that may sleep, like the allocation of what is in a table.
+        let id = unsafe { raw::helpers::table_id_get((BUSY >> LINKS) - 1) };
+        u32::try_from(id)
+            .map(Self)
+            .map_err(|_| Error::from_errno(id))
+    }
+}
+
+impl Drop for Id {
+    fn drop(&mut self) {
+        // SAFETY: Got in `new`.
+        unsafe { raw::helpers::table_id_put(self.0) };
+    }
+}
 
 /// log2 of the most buckets and stripes a table can have.
 const MAX_BITS: u32 = 30;
@@ -163,7 +180,7 @@ impl<T: Object> Table<T> {
         if stripe_bits > MAX_BITS {
             return Err(EINVAL);
         }
-        let id = Self::take_id()?;
+        let id = Id::new()?;
         let n = 1usize << stripe_bits;
         let mut seqs = KVec::with_capacity(n, GFP_KERNEL)?;
         for _ in 0..n {
@@ -183,14 +200,6 @@ impl<T: Object> Table<T> {
             id,
             _p: PhantomData,
         })
-    }
-
-    /// No number is given twice, so an object is never taken for one of another table.
-    fn take_id() -> Result<u32> {
-        let next = |id: u32| (id < (BUSY >> LINKS) - 1).then(|| id.wrapping_add(1));
-        NEXT_ID
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, next)
-            .map_err(|_| ENOSPC)
     }
 
     #[inline]
@@ -289,7 +298,7 @@ impl<T: Object> Table<T> {
         }
         inner
             .linked
-            .store(self.id << LINKS | bits, Ordering::Release);
+            .store(self.id.0 << LINKS | bits, Ordering::Release);
         self.len.fetch_add(1, Ordering::Relaxed);
         drop(guard);
         Some(Ref(inner))
@@ -318,7 +327,7 @@ impl<T: Object> Table<T> {
         let hash = |slot: usize| inner.hash[slot].load(Ordering::Relaxed);
         let (guard, linked) = loop {
             let linked = inner.linked.load(Ordering::Acquire);
-            if linked >> LINKS != self.id {
+            if linked >> LINKS != self.id.0 {
                 return false;
             }
             let (a, b) = match linked & LINK_BITS {
