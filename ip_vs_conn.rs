@@ -614,9 +614,3 @@ pub fn resize_work(ns: &NsArc) {
     }
     NsState::queue(ns.as_ref(), work::CONN_RESIZE, again);
 }
-
-/// The address a connection was made for, as /proc/net/ip_vs_conn shows it.
-pub fn remaining_secs(conn: ConnRef<'_>) -> u32 {
-    let left = conn.deadline().wrapping_sub(jiffies()) as i64;
-    u32::try_from(left.max(0) / i64::from(HZ)).unwrap_or(u32::MAX)
-}

@@ -119,6 +119,8 @@ __ipvs_helper void ipvs_helper_table_id_put(u32 id)
 __ipvs_helper void ipvs_helper_timer_setup(struct timer_list *t, void (*fn)(struct timer_list *))
 {
 	timer_setup(t, fn, 0);
+	/* Read before the timer is started. */
+	t->expires = 0;
 }
 
 /* ---- packets ---- */
