@@ -15,6 +15,7 @@ use crate::{
     ip_vs_ns::{NsRef, NsState},
     ip_vs_persist,
     ip_vs_proto::{self as proto, header_len, translate, End, Transport},
+    ip_vs_proto_ah_esp,
     ip_vs_sched::{self, Request},
     ip_vs_svc::{count_conn, count_in, count_out, Dest, Roster, Service},
     ip_vs_xmit as xmit,
@@ -95,6 +96,9 @@ fn packet_at<'a, F: Family>(
         if ip.proto == F::ICMP {
             return ip_vs_icmp::packet_at(ns, rcu, packet, ip, point);
         }
+        if ip_vs_proto_ah_esp::is_ipsec(ip.proto) {
+            return ip_vs_proto_ah_esp::packet_at(ns, rcu, packet, &ip, point);
+        }
         mark_foreign(ns, &mut packet, point);
         return packet.accept();
     }
@@ -132,7 +136,7 @@ fn packet_at<'a, F: Family>(
 
 /// Whether requests are looked at here: not what is only overheard, and not what passes through.
 #[inline]
-fn takes_requests(packet: &Packet<'_>, point: Point) -> bool {
+pub fn takes_requests(packet: &Packet<'_>, point: Point) -> bool {
     match point {
         Point::LocalIn => packet.is_for_host(),
         Point::LocalOut => true,
@@ -411,6 +415,10 @@ pub fn schedule_icmp<'a>(
     let Some(svc) = find_service(ns, rcu, packet.net(), packet.mark(), request) else {
         return Err(packet.accept());
     };
+    if ns.value().defense.drops_packet() {
+        ip_vs_debug::dropped("packet");
+        return Err(packet.drop());
+    }
     let ours = request.src.port == Port::FTP_DATA
         || packet.is_from_local() && is_reply_of_local_server(ns, rcu, request);
     if ours {
@@ -420,10 +428,6 @@ pub fn schedule_icmp<'a>(
         NewConn::Made(c) => {
             c.value().set_timeout(ns.value().timeouts.icmp());
             Ok((packet, c))
-    if ns.value().defense.drops_packet() {
-        ip_vs_debug::dropped("packet");
-        return Err(packet.drop());
-    }
         }
         // An FTP service is asked about every port of its address.
         NewConn::NoServer if is_port_of_others(svc.value(), request.dst.port) => {

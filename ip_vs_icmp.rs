@@ -11,6 +11,7 @@ use crate::{
     ip_vs_nfct,
     ip_vs_ns::NsRef,
     ip_vs_proto::{End, Transport},
+    ip_vs_proto_ah_esp::{is_ipsec, key_exchange},
     ip_vs_svc::{count_in, count_out},
     ip_vs_tunnel::About,
     ip_vs_xmit as xmit,
@@ -45,24 +46,38 @@ pub struct Error<F> {
 pub struct Inner<F> {
     /// Its header.
     pub ip: Ip<F>,
-    /// Its ports.
-    pub ports: Transport,
+    /// Its ports; none if it is of IPsec.
+    ports: Option<Transport>,
 }
 
 impl<F: Family> Inner<F> {
     /// With this header; `None` if it is no packet of ours.
     fn of(packet: &Packet<'_>, ip: Ip<F>) -> Option<Self> {
-        let known = ip.proto == Proto::TCP || ip.proto == Proto::UDP;
-        if !ip.is_sane || !known || ip.is_later_fragment {
+        if !ip.is_sane {
             return None;
         }
-        let ports = Transport::read_ports(packet, ip.transport)?;
+        let ports = match ip.proto {
+            Proto::TCP | Proto::UDP if !ip.is_later_fragment => {
+                Some(Transport::read_ports(packet, ip.transport)?)
+            }
+            proto if is_ipsec(proto) => None,
+            _ => return None,
+        };
         Some(Self { ip, ports })
+    }
+
+    /// What identifies its connection.
+    fn tuple(&self) -> Tuple {
+        match &self.ports {
+            Some(ports) => self.ip.tuple(ports),
+            None => key_exchange(&self.ip),
+        }
     }
 
     /// Where its ports end.
     fn end(&self) -> u32 {
-        self.ip.transport.saturating_add(4)
+        let len = if self.ports.is_some() { 4 } else { 0 };
+        self.ip.transport.saturating_add(len)
     }
 }
 
@@ -105,7 +120,7 @@ pub fn packet_at<'a, F: Family>(
     };
     let inner = Inner::of(&packet, quoted);
     // The packet went the other way: what it says of a request comes from where the server is.
-    let tuple = inner.as_ref().map(|i| i.ip.tuple(&i.ports).swapped());
+    let tuple = inner.as_ref().map(|i| i.tuple().swapped());
     let found = tuple.and_then(|t| conn::lookup(ns, rcu, &t));
     if let (Some((c, Direction::Out)), Some(inner)) = (found, &inner) {
         return from_server(ns, rcu, packet, &ip, inner, c, point);
@@ -148,7 +163,7 @@ fn from_tunnel<'a, F: Family>(
     let Some(request) = request else {
         return packet.accept();
     };
-    let tuple = request.ip.tuple(&request.ports);
+    let tuple = request.tuple();
     let Some(c) = conn::lookup_to(ns, rcu, &tuple, Direction::In) else {
         return packet.accept();
     };
@@ -169,7 +184,7 @@ fn unknown<'a, F: Family>(
     request: &Tuple,
     point: Point,
 ) -> Verdict<'a> {
-    if ns.value().sysctl.schedule_icmp.load(Ordering::Relaxed) == 0 {
+    if ns.value().sysctl.schedule_icmp.load(Ordering::Relaxed) == 0 || inner.ports.is_none() {
         return packet.accept();
     }
     match ip_vs_core::schedule_icmp(ns, rcu, packet, request) {
@@ -276,10 +291,12 @@ fn translate<F: Family>(
     };
     ip.set_addr(packet, end, &new.addr);
     inner.ip.set_addr(packet, other, &new.addr);
-    let port = inner.ip.transport as usize + if other == End::Dst { 2 } else { 0 };
-    let Some(p) = packet.head_mut().get_mut(port..port + 2) else {
-        return false;
-    };
-    p.copy_from_slice(&new.port.be().to_ne_bytes());
+    if inner.ports.is_some() {
+        let port = inner.ip.transport as usize + if other == End::Dst { 2 } else { 0 };
+        let Some(p) = packet.head_mut().get_mut(port..port + 2) else {
+            return false;
+        };
+        p.copy_from_slice(&new.port.be().to_ne_bytes());
+    }
     F::set_icmp_checksum(packet, ip).is_some()
 }

@@ -33,6 +33,7 @@ pub mod ip_vs_ns;
 pub mod ip_vs_persist;
 pub mod ip_vs_proc;
 pub mod ip_vs_proto;
+pub mod ip_vs_proto_ah_esp;
 pub mod ip_vs_sched;
 pub mod ip_vs_sockopt;
 pub mod ip_vs_svc;
@@ -70,7 +71,7 @@ impl Ipvs {
         let barrier = Barrier(FREE_DEPTH);
         let schedulers = ip_vs_sched::Open::new(module)?;
         let notifier = KBox::pin_init(Notifier::new(), GFP_KERNEL)?;
-        pr_info!("Registered protocols (TCP, UDP)\n");
+        pr_info!("Registered protocols (TCP, UDP, AH, ESP)\n");
         let limits = ip_vs_conn::table_limits();
         knet::params::set_conn_tab_bits(limits.max_bits() as i32);
         let size = limits.max_size();

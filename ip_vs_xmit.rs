@@ -216,7 +216,7 @@ pub fn forward<'a, F: Family>(
     is_icmp: bool,
 ) -> Verdict<'a> {
     match conn.method() {
-        Some(FwdMethod::Masq) => nat(packet, ip, conn, rcu),
+        Some(FwdMethod::Masq) => nat(packet, ip, conn, rcu, true),
         Some(FwdMethod::DRoute) => {
             let target = Target::of(conn.value());
             as_is(packet, ip, conn.value(), target, &DIRECT, rcu, is_icmp)
@@ -235,15 +235,31 @@ pub fn forward<'a, F: Family>(
     }
 }
 
-/// Translates a packet of the client and sends it to the real server.
-#[inline]
+/// The same with a packet of another protocol than the connection's, which has no ports.
+#[cold]
+pub fn forward_related<'a, F: Family>(
+    packet: Packet<'a>,
+    ip: &Ip<F>,
+    conn: ConnRef<'a>,
+    rcu: Rcu<'a>,
+) -> Verdict<'a> {
+    match conn.method() {
+        Some(FwdMethod::Masq) => nat(packet, ip, conn, rcu, false),
+        _ => forward(packet, ip, conn, rcu, false),
+    }
+}
+
+/// Translates a packet of the client, with the port or without, and sends it to the real server.
+#[inline(always)]
 fn nat<'a, F: Family>(
     mut packet: Packet<'a>,
     ip: &Ip<F>,
     conn: ConnRef<'a>,
     rcu: Rcu<'a>,
+    has_ports: bool,
 ) -> Verdict<'a> {
-    let header_end = ip.transport.saturating_add(header_len(conn.proto));
+    let len = if has_ports { header_len(conn.proto) } else { 0 };
+    let header_end = ip.transport.saturating_add(len);
     // A packet that is too short for its header gets as far as it does in stock.
     let writable = header_end.min(packet.len());
     let target = Target::of(conn.value());
@@ -260,15 +276,17 @@ fn nat<'a, F: Family>(
     if packet.make_writable(header_end, way.headroom).is_err() {
         return packet.free();
     }
-    translate::<F>(
-        &mut packet,
-        conn.proto,
-        ip.transport,
-        End::Dst,
-        &conn.virt,
-        &conn.real,
-        &conn.client.addr,
-    );
+    if has_ports {
+        translate::<F>(
+            &mut packet,
+            conn.proto,
+            ip.transport,
+            End::Dst,
+            &conn.virt,
+            &conn.real,
+            &conn.client.addr,
+        );
+    }
     ip.set_addr(&mut packet, End::Dst, &conn.real.addr);
     send_translated(packet, conn.value(), &way, rcu)
 }

@@ -21,6 +21,8 @@ impl Port {
     pub const FTP: Port = Port::from_host(21);
     /// The FTP data port, 20.
     pub const FTP_DATA: Port = Port::from_host(20);
+    /// Key exchange of IPsec.
+    pub const ISAKMP: Port = Port::from_host(500);
 
     /// Takes the 16 bits as they were loaded from a packet (`__be16`).
     #[inline]
