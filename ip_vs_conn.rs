@@ -307,12 +307,16 @@ impl Conn {
         }
     }
 
-    /// What the server's counters owe to this connection goes with it.
+    /// What the server's counters owe to this connection goes with it. A packet that still has it
+    /// changes its state no more.
     fn unbind_dest(&self) {
-        if let Some(dest) = &self.dest {
-            dest.conn_ended(self.flags());
-            ip_vs_debug::unbound(self, dest);
-        }
+        let Some(dest) = &self.dest else {
+            return;
+        };
+        ip_vs_debug::unbound(self, dest);
+        let ended = ConnFlags::ENDED.bits();
+        let last = Status(self.status.fetch_or(ended, Ordering::Relaxed));
+        dest.conn_ended(last.flags());
     }
 }
 

@@ -195,18 +195,30 @@ fn next_tcp(old: Status, secure: bool, dir: Direction, flags: TcpFlags) -> Statu
     Status::new(f, new as u8)
 }
 
-/// Changes the state; who wins tells the server.
+/// Changes the state, and tells the server: before a connection becomes active, and after it stopped
+/// being that, so that never fewer are counted than there are.
 #[cold]
 fn change_tcp(conn: ConnRef<'_>, secure: bool, dir: Direction, flags: TcpFlags) -> u8 {
+    let tell = |active| {
+        if let Some(dest) = &conn.dest {
+            dest.set_conn_active(active);
+        }
+    };
     let mut old = conn.status();
     loop {
+        if old.flags().contains(ConnFlags::ENDED) {
+            return old.state();
+        }
         let new = next_tcp(old, secure, dir, flags);
+        let was = !old.flags().contains(ConnFlags::INACTIVE);
+        let is = !new.flags().contains(ConnFlags::INACTIVE);
+        if is && !was {
+            tell(true);
+        }
         match conn.change_status(old, new) {
             Ok(()) => {
-                let was = !old.flags().contains(ConnFlags::INACTIVE);
-                let is = !new.flags().contains(ConnFlags::INACTIVE);
-                if let (true, Some(dest)) = (was != is, &conn.dest) {
-                    dest.set_conn_active(is);
+                if was && !is {
+                    tell(false);
                 }
                 if new.state() != old.state() && new.state() == State::Established as u8 {
                     conn.assure_control();
@@ -214,7 +226,12 @@ fn change_tcp(conn: ConnRef<'_>, secure: bool, dir: Direction, flags: TcpFlags) 
                 ip_vs_debug::state_changed(conn.value(), dir, flags, old, new);
                 return new.state();
             }
-            Err(now) => old = now,
+            Err(now) => {
+                if is && !was {
+                    tell(false);
+                }
+                old = now;
+            }
         }
     }
 }

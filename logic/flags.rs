@@ -120,6 +120,8 @@ flag_word! {
         /// A template whose server does not take its clients any more. Not one of stock's, which
         /// gives such a template the port 65535.
         INVALID = 0x80_0000;
+        /// Out of the table, and out of its server's counters. Not one of stock's.
+        ENDED = 0x40_0000;
         /// What a backup director takes over from a message for a new connection.
         BACKUP_MASK = 0x0007 | 0x0080 | 0x0100 | 0x0600 | 0x0800 | 0x1000;
         /// What a backup director takes over for a connection it knows.
