@@ -453,12 +453,6 @@ impl<'g, T: Object> Ref<'g, T> {
         ptr::eq(self.0, other.0)
     }
 
-    /// Whether it is in a table or list through link `slot`.
-    #[inline]
-    pub fn is_linked(self, slot: usize) -> bool {
-        slot < LINKS && self.0.linked.load(Ordering::Relaxed) & (1 << slot) != 0
-    }
-
     /// The hash that it is linked under through `slot`, if it is or was.
     #[inline]
     pub fn hash(self, slot: usize) -> u32 {
