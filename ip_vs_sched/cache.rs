@@ -76,6 +76,9 @@ struct Remembered {
 /// A table of addresses. What was not used for long goes by itself.
 pub struct Cache(Arc<Timed<Remembered>>);
 
+/// log2 of the table's locks: there is no more than one packet and the timer that want one.
+const STRIPE_BITS: u32 = 4;
+
 /// Jiffies of a number of seconds.
 fn time(seconds: u32) -> u64 {
     u64::from(seconds).wrapping_mul(u64::from(HZ))
@@ -88,7 +91,7 @@ impl Cache {
     ///
     /// `ENOMEM`.
     pub fn new(setting: &Setting<'_>, expiration: fn(&NsState) -> i32) -> Result<Self> {
-        let entries = Table::new(lblc::TABLE_BITS)?;
+        let entries = Table::new(STRIPE_BITS)?;
         entries.resize(Shape {
             bits: lblc::TABLE_BITS,
             lfactor: 0,
