@@ -451,29 +451,123 @@ def cmd_burst(node, count, source, to):
                                 packet.build(["udp", *ends, "data=burst"])[0])
 
 
-def cmd_choices(node, seed, count, *services):
-    """choices NODE SEED COUNT ADDR:PORT...: new UDP connections from clients that the seed draws, to one of the services
-    each; a character for each: the last byte of the server's address, "-" for no server"""
+def put(frame, words, sums):
+    """The frame with 16-bit words where it has 0, by offset, and its checksums, for each of which the sum is told."""
+    data = bytearray(frame)
+    for at, word in words:
+        struct.pack_into("!H", data, at, word)
+    for at, total in sums:
+        total += ~struct.unpack_from("!H", data, at)[0] & 0xFFFF
+        while total >> 16:
+            total = (total & 0xFFFF) + (total >> 16)
+        struct.pack_into("!H", data, at, ~total & 0xFFFF or 0xFFFF)
+    return bytes(data)
+
+
+class Clients:
+    """First packets of connections to a service, from clients that a random generator draws. A packet is built once;
+    address, port and checksums of each client are put into it."""
+
+    def __init__(self, kind, service):
+        self.six, self.kind, self.service = service[0] == "[", kind, service
+        self.ports = 40 if self.six else 20
+        if kind != "icmp":
+            words = ["tcp", self.client(), service, "A"] if kind == "tcp" else ["udp", self.client(), service, "data=x"]
+            self.frame = packet.build(words)[0]
+            self.sum = self.ports + (16 if kind == "tcp" else 6)
+
+    def client(self, words=(0, 0, 0), port=0):
+        if self.six:
+            return "[fd09:0:%x::%x:0:%x]:%d" % (*words, port)
+        return "10.9.%d.%d:%d" % (words[2] >> 8, words[2] & 255, port)
+
+    def draw(self, random):
+        """(address and port of the client, packet)"""
+        words = [random.randrange(1, 65536) for _ in range(3)] if self.six else \
+            [0, 0, random.randrange(256) << 8 | random.randrange(1, 255)]
+        port = random.randrange(1024, 65536)
+        if self.kind == "icmp":
+            return self.error(self.client(words, port))
+        places = (12, 18, 22) if self.six else (14, 14, 14)
+        sums = [(self.sum, sum(words) + port)] + ([] if self.six else [(10, sum(words))])
+        data = put(self.frame, [*zip(places, words), (self.ports, port)], sums)
+        return (data[8:24] if self.six else data[12:16], data[self.ports:self.ports + 2]), data
+
+    def error(self, client):
+        """The client says that nobody is at its port, to which the service has sent something."""
+        ends = [end.rpartition(":")[0] for end in (client, self.service)]
+        what = ("1", "4") if self.six else ("3", "3")
+        data = packet.build(["icmp", *ends, *what, "--", "udp", self.service, client, "data=x"])[0]
+        inner = self.ports + 8
+        host = data[inner + 24:inner + 40] if self.six else data[inner + 16:inner + 20]
+        return (host, data[inner + self.ports + 2:inner + self.ports + 4]), data
+
+    @staticmethod
+    def read(frame):
+        """(address and port of the client), address and port of the server: of a packet that comes out of the director"""
+        six = frame[12] == 0x86
+        proto, ends, ports, size = (frame[20], 22, 54, 16) if six else (frame[23], 26, 34, 4)
+        server, port = bytes(frame[ends + size:ends + 2 * size]), bytes(frame[ports + 2:ports + 4])
+        if proto in (1, 58):
+            inner = ports - 6  # from the outer packet to the one it quotes
+            return (bytes(frame[ends + inner + size:ends + inner + 2 * size]),
+                    bytes(frame[ports + inner + 2:ports + inner + 4])), server, b""
+        return (bytes(frame[ends:ends + size]), bytes(frame[ports:ports + 2])), server, port
+
+
+chosen = []  # those of the last choices that got a server: node, address and port of the server, those of the client
+
+
+def cmd_choices(node, kind, seed, count, *services):
+    """choices NODE udp|tcp|icmp SEED COUNT ADDR:PORT...: new connections from clients that the seed draws, to one of the
+    services each; a character for each: the last byte of the server's address, "-" for no server. tcp: they begin with an
+    ACK, for sloppy_tcp; icmp: with an error about a datagram from the service to the client, for schedule_icmp"""
     import random
     there, draw = nodes[node], random.Random(int(seed))
-    head, clients = there.mac(1) + there.mac(2) + b"\x08\x00", []
+    makers = [Clients(kind, service) for service in services]
+    head = there.mac(1) + there.mac(2) + (b"\x86\xdd" if makers[0].six else b"\x08\x00")
     drain(1)
-    seen = {}
+    clients, seen = [], {}
+
     def look(patience):
-        for packets in drain(patience).values():
+        for name, packets in drain(patience).items():
             for sent, _, frame in packets:
-                if not sent and frame[23] == 17:
-                    seen[bytes(frame[26:30]), bytes(frame[34:36])] = frame[33]
+                if not sent and name != node:
+                    client, server, port = Clients.read(frame)
+                    seen[client] = name, server, port
     for n in range(int(count)):
-        client = f"10.9.{draw.randrange(256)}.{draw.randrange(1, 255)}:{draw.randrange(1024, 65536)}"
-        words = packet.build(["udp", client, draw.choice(services), "data=x"])[0]
-        clients.append((words[12:16], words[20:22]))
-        there.capture.sock.send(head + words)
+        client, data = draw.choice(makers).draw(draw)
+        clients.append(client)
+        there.capture.sock.send(head + data)
         if n % 200 == 199:
             look(1)
     look(6)
+    chosen[:] = [(*seen[client], client) for client in clients if client in seen]
     digits = "-123456789abcdefghijklmnopqrstuvwxyz"
-    return "".join(digits[seen.get(client, 0)] for client in clients)
+    return "".join(digits[seen[client][1][-1]] if client in seen else "-" for client in clients)
+
+
+def cmd_finish(every, server="0"):
+    """finish N [SERVER]: each Nth of the last choices, of a server's only if its last byte is given, is ended by the server"""
+    for name, host, port, client in chosen[::int(every)]:
+        if int(server) in (0, host[-1]):
+            there = nodes[name]
+            ends = [f"{socket.inet_ntoa(h)}:{int.from_bytes(p, 'big')}" for h, p in ((host, port), client)]
+            there.capture.sock.send(there.mac(1) + there.mac(2) + b"\x08\x00" + packet.build(["tcp", *ends, "FA"])[0])
+    drain(3)
+
+
+def cmd_sweep(node, count, source, to):
+    """sweep NODE COUNT ADDR:PORT ADDR:PORT: a datagram to each of COUNT addresses, the first ends in .0.0; what comes of
+    them is not looked at"""
+    there = nodes[node]
+    head = there.mac(1) + there.mac(2) + b"\x08\x00"
+    frame = packet.build(["udp", source, to])[0]
+    for n in range(int(count)):
+        there.capture.sock.send(head + put(frame, [(18, n)], [(10, n), (26, n)]))
+        if n % 500 == 499:
+            drain(1)
+    drain(6)
 
 
 class Flood(threading.Thread):
