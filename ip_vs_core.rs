@@ -518,7 +518,7 @@ pub fn choose<'a>(
     let roster = svc.roster.load(rcu);
     let dest = roster.and_then(|roster| Roster::choose(roster, &request, rcu));
     if dest.is_none() {
-        ip_vs_sched::complain(svc, "no destination available");
+        ip_vs_sched::complain(svc, &request, rcu);
     }
     dest
 }

@@ -138,6 +138,9 @@ pub struct Setting<'a> {
     pub dests: &'a [DestRef],
 }
 
+/// What most schedulers say when they find no server.
+pub const NO_SERVER: &str = "no destination available";
+
 /// How to choose, with what it remembers of one service.
 ///
 /// Lists of servers have the newest first.
@@ -160,6 +163,11 @@ pub trait Scheduler: Sized + Send + Sync + 'static {
         rcu: Rcu<'a>,
     ) -> Option<&'a DestRef>;
 
+    /// What the kernel's log is told after `schedule` gave none for this request; `None` for nothing.
+    fn why_none(&self, _request: &Request<'_>, _rcu: Rcu<'_>) -> Option<&'static str> {
+        Some(NO_SERVER)
+    }
+
     /// A server was put first in the list. Like the ones below: may sleep, not called concurrently
     /// with these, and packets may have been scheduled by the new list already.
     fn dest_added(&self, _dests: &[DestRef]) {}
@@ -179,6 +187,7 @@ trait DynScheduler: Send + Sync {
         request: &Request<'_>,
         rcu: Rcu<'a>,
     ) -> Option<&'a DestRef>;
+    fn why_none(&self, request: &Request<'_>, rcu: Rcu<'_>) -> Option<&'static str>;
     fn dest_added(&self, dests: &[DestRef]);
     fn dest_removed(&self, dests: &[DestRef], index: usize);
     fn dest_changed(&self, dests: &[DestRef]);
@@ -192,6 +201,9 @@ impl<T: Scheduler> DynScheduler for T {
         rcu: Rcu<'a>,
     ) -> Option<&'a DestRef> {
         T::schedule(self, dests, request, rcu)
+    }
+    fn why_none(&self, request: &Request<'_>, rcu: Rcu<'_>) -> Option<&'static str> {
+        T::why_none(self, request, rcu)
     }
     fn dest_added(&self, dests: &[DestRef]) {
         T::dest_added(self, dests)
@@ -402,16 +414,19 @@ impl Bound {
     }
 }
 
-/// Says, not too often, why a service gave no server.
-pub fn complain(svc: &Service, message: &str) {
-    if !knet::ratelimit() {
-        return;
-    }
-    let guard = knet::rcu::read_lock();
-    let roster = svc.roster.load(guard.rcu());
+/// Says, not too often, why a service had no server for a request.
+#[cold]
+pub fn complain(svc: &Service, request: &Request<'_>, rcu: Rcu<'_>) {
+    let roster = svc.roster.load(rcu);
     let Some(sched) = roster.and_then(|r| r.value().sched.as_ref()) else {
         return;
     };
+    let Some(message) = sched.sched.why_none(request, rcu) else {
+        return;
+    };
+    if !knet::ratelimit() {
+        return;
+    }
     let name = sched.name.to_str().unwrap_or("?");
     let key = &svc.key;
     if key.is_fwmark() {

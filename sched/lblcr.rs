@@ -8,7 +8,7 @@
 use core::sync::atomic::Ordering;
 use ip_vs_rs::{
     ip_vs_ns::{Namespaces, NsState},
-    ip_vs_sched::{cache::Cache, DestRef, Registration, Request, Scheduler, Setting},
+    ip_vs_sched::{cache::Cache, DestRef, Registration, Request, Scheduler, Setting, NO_SERVER},
     knet::{
         net::Net,
         pernet::{self, Each, EachKey, EachRef, EachRegistration},
@@ -57,6 +57,12 @@ impl Scheduler for Lblcr {
         let dest = dests.get(wlc::pick(dests)?)?;
         self.0.put(addr, dest, true, rcu);
         Some(dest)
+    }
+
+    /// Stock is silent about an address that it sees for the first time.
+    fn why_none(&self, request: &Request<'_>, rcu: Rcu<'_>) -> Option<&'static str> {
+        let entry = self.0.find(request.destination(), rcu);
+        entry.map(|_| NO_SERVER)
     }
 }
 

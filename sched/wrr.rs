@@ -5,7 +5,7 @@
 #![forbid(unsafe_code)]
 
 use ip_vs_rs::{
-    ip_vs_sched::{DestRef, Registration, Request, Scheduler, Setting},
+    ip_vs_sched::{DestRef, Registration, Request, Scheduler, Setting, NO_SERVER},
     knet::{lock::SpinLockBh, rcu::Rcu},
     logic::sched::wrr::State,
 };
@@ -38,6 +38,14 @@ impl Scheduler for Wrr {
     ) -> Option<&'a DestRef> {
         let index = self.0.lock().pick(dests)?;
         dests.get(index)
+    }
+
+    fn why_none(&self, _request: &Request<'_>, _rcu: Rcu<'_>) -> Option<&'static str> {
+        Some(if self.0.lock().has_weight() {
+            "no destination available: all destinations are overloaded"
+        } else {
+            NO_SERVER
+        })
     }
 
     fn dest_added(&self, dests: &[DestRef]) {

@@ -47,6 +47,11 @@ impl State {
         }
     }
 
+    /// Whether any destination had a weight at the last change.
+    pub const fn has_weight(&self) -> bool {
+        self.max != 0
+    }
+
     /// Chooses the next destination. `None`: all of a whole cycle are overloaded or of weight 0.
     pub fn pick<D: DestView>(&mut self, dests: &[D]) -> Option<usize> {
         if self.max == 0 {
@@ -110,8 +115,10 @@ mod tests {
         let mut s = State::new(&d);
         let got: Vec<_> = (0..9).map(|_| s.pick(&d).unwrap()).collect();
         assert_eq!(got, [0, 0, 1, 0, 1, 2, 0, 1, 2]);
+        assert!(s.has_weight());
         let d = dests(&[0, 0]);
         assert_eq!(State::new(&d).pick(&d), None);
+        assert!(!State::new(&d).has_weight());
         assert_eq!(State::new::<Dest>(&[]).pick::<Dest>(&[]), None);
     }
 
