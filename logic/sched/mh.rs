@@ -224,9 +224,12 @@ mod tests {
     #[cfg_attr(miri, ignore = "takes long")]
     fn few_move() {
         for n in 2..=20 {
-            let most = moved(n).into_iter().fold(0.0, f64::max);
-            let limit = if n <= 12 { 1.2 } else { 1.5 };
-            assert!(most <= limit, "{n}: {most}");
+            let parts = moved(n);
+            let average = parts.iter().sum::<f64>() / f64::from(n);
+            let most = parts.into_iter().fold(0.0, f64::max);
+            let limit = |small| if n <= small { 1.2 } else { 1.5 };
+            assert!(most <= limit(12), "{n}: {most}");
+            assert!(average <= limit(14), "{n}: {average}");
         }
     }
 }
