@@ -99,7 +99,8 @@ impl Cache {
         })?;
         let looks = Looks {
             counter: 1,
-            cursor: 0,
+            // Stock begins with the second bucket.
+            cursor: 1 << (u32::BITS - lblc::TABLE_BITS),
         };
         let remembered = Remembered {
             ns: setting.ns.clone(),
