@@ -17,7 +17,7 @@ use kernel::prelude::*;
 use knet::{
     net::Net,
     percpu::nr_cpu_ids,
-    rcu::{Object, Rcu},
+    rcu::{Object, Rcu, Ref},
     seq::{File, Show, Walk, Writer},
     table::Table,
     timed::{jiffies, HZ},
@@ -59,8 +59,12 @@ impl Walk for Info {
     }
 
     fn step(ns: &NsState, rcu: Rcu<'_>, cursor: u64, out: &mut Writer<'_>) -> Option<u64> {
+        let show = |out: &mut Writer<'_>, svc: Ref<'_, Service>, _| {
+            show_service(svc.value(), rcu, out);
+        };
+        let mark = out.mark();
         ns.services
-            .walk(rcu, cursor, |svc, _| show_service(svc.value(), rcu, out))
+            .walk_into(rcu, cursor, out, |out| out.rewind(mark), show)
     }
 }
 
@@ -139,13 +143,17 @@ fn walk_conns(
     ns: &NsState,
     rcu: Rcu<'_>,
     cursor: u64,
-    mut show: impl FnMut(ConnRef<'_>),
+    out: &mut Writer<'_>,
+    show: impl Fn(&mut Writer<'_>, ConnRef<'_>),
 ) -> Option<u64> {
-    ns.conns.walk(rcu, cursor, |conn, link| {
+    let show = |out: &mut Writer<'_>, conn: ConnRef<'_>, link| {
         if link == Direction::In as usize {
-            show(conn);
+            show(out, conn);
         }
-    })
+    };
+    let mark = out.mark();
+    ns.conns
+        .walk_into(rcu, cursor, out, |out| out.rewind(mark), show)
 }
 
 /// Connections.
@@ -159,7 +167,7 @@ impl Walk for Conns {
     }
 
     fn step(ns: &NsState, rcu: Rcu<'_>, cursor: u64, out: &mut Writer<'_>) -> Option<u64> {
-        walk_conns(ns, rcu, cursor, |c| {
+        walk_conns(ns, rcu, cursor, out, |out, c| {
             written(procfmt::conn_line(out, &conn_line(c), None))
         })
     }
@@ -176,7 +184,7 @@ impl Walk for ConnsSync {
     }
 
     fn step(ns: &NsState, rcu: Rcu<'_>, cursor: u64, out: &mut Writer<'_>) -> Option<u64> {
-        walk_conns(ns, rcu, cursor, |c| {
+        walk_conns(ns, rcu, cursor, out, |out, c| {
             written(procfmt::conn_sync_line(out, &conn_line(c), c.flags()))
         })
     }

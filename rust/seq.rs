@@ -324,6 +324,20 @@ impl Writer<'_> {
         self.count() >= self.size()
     }
 
+    /// Where it is, for [`Self::rewind`].
+    #[inline]
+    pub fn mark(&self) -> usize {
+        self.count()
+    }
+
+    /// Forgets what was written since `mark`.
+    pub fn rewind(&mut self, mark: usize) {
+        let count = mark.min(self.count());
+        // INVARIANT: No more than before.
+        // SAFETY: Valid, by the type's invariant.
+        unsafe { (*self.m.as_ptr()).count = count };
+    }
+
     /// Writes bytes.
     #[inline]
     pub fn bytes(&mut self, text: &[u8]) {

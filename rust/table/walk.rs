@@ -28,21 +28,35 @@ impl<T: Object> Table<T> {
     /// resized meanwhile; it may be seen twice.
     pub fn walk<'g>(
         &self,
-        _rcu: Rcu<'g>,
+        rcu: Rcu<'g>,
         cursor: u64,
         mut f: impl FnMut(Ref<'g, T>, usize),
+    ) -> Option<u64> {
+        self.walk_into(rcu, cursor, &mut (), |()| (), |(), obj, slot| f(obj, slot))
+    }
+
+    /// Like [`Self::walk`], but what moves during a step is given to `to` once: `again(to)` is
+    /// called when a step begins anew, to forget what it has given.
+    pub fn walk_into<'g, C: ?Sized>(
+        &self,
+        _rcu: Rcu<'g>,
+        cursor: u64,
+        to: &mut C,
+        mut again: impl FnMut(&mut C),
+        mut f: impl FnMut(&mut C, Ref<'g, T>, usize),
     ) -> Option<u64> {
         let at = cursor as u32;
         // All chains of one step are of one stripe.
         let seq = self.seq(at);
         loop {
             let before = seq.load(Ordering::Acquire);
-            let next = self.walk_once(at, &mut f)?;
+            let next = self.walk_once(at, &mut |obj, slot| f(to, obj, slot))?;
             fence(Ordering::Acquire);
             if before & 1 == 0 && seq.load(Ordering::Relaxed) == before {
                 return (next < END).then_some(next);
             }
             self.wait(at);
+            again(to);
         }
     }
 
