@@ -298,6 +298,7 @@ impl Conn {
             return;
         };
         let ct = Arc::as_ref_rcu(&counted, rcu);
+        ip_vs_debug::controlled("DELeting", self, ct.value());
         // Its timer looks at `n_control` first, and then finds only the table's reference.
         drop(counted);
         let left = ct.n_control.fetch_sub(1, Ordering::Release).wrapping_sub(1);

@@ -475,6 +475,7 @@ fn new_conn<'a>(
         return NewConn::NoServer;
     }
     let Some(dest) = choose(rcu, sv, tuple, is_reply) else {
+        ip_vs_debug::no_dest("Schedule");
         return NewConn::NoServer;
     };
     let dv = dest.value();
@@ -566,6 +567,7 @@ fn bypass<'a, F: Family>(
     t: &Transport,
     tuple: &Tuple,
 ) -> Verdict<'a> {
+    ip_vs_debug::bypassed();
     let none = Endpoint::new(Addr::default(), Port::ZERO);
     let param = Param {
         tuple,

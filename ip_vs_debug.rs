@@ -50,15 +50,20 @@ struct End(Af, Endpoint);
 impl fmt::Display for End {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self(af, Endpoint { addr, port }) = self;
-        ip(*af, addr, f)?;
-        f.write_fmt(format_args!(":{}", port.host()))
+        f.write_fmt(format_args!("{}:{}", Ip(*af, addr), port.host()))
     }
 }
 
-fn ip(af: Af, addr: &Addr, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    match af {
-        Af::Inet => f.write_fmt(format_args!("{}", Ipv4Addr::from(addr.v4_host()))),
-        Af::Inet6 => f.write_fmt(format_args!("[{}]", Ipv6Addr::from(addr.to_bytes16()))),
+/// An address as it is printed.
+struct Ip<'a>(Af, &'a Addr);
+
+impl fmt::Display for Ip<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(af, addr) = self;
+        match af {
+            Af::Inet => f.write_fmt(format_args!("{}", Ipv4Addr::from(addr.v4_host()))),
+            Af::Inet6 => f.write_fmt(format_args!("[{}]", Ipv6Addr::from(addr.to_bytes16()))),
+        }
     }
 }
 
@@ -100,6 +105,85 @@ fn looked_up(t: &Tuple, found: Option<Direction>) {
         PREFIX,
         format_args!("lookup/{} {} {}->{} {}\n", way, t.proto, src, dst, hit),
     );
+}
+
+/// A template was looked up.
+pub fn template(key: &Tuple, is_found: bool) {
+    if debug::is_on() && wants(9) {
+        let (src, dst) = (End(key.af, key.src), End(key.af, key.dst));
+        let hit = if is_found { "hit" } else { "not hit" };
+        print(
+            PREFIX,
+            format_args!(
+                "template lookup/in {} {}->{} {}\n",
+                key.proto, src, dst, hit
+            ),
+        );
+    }
+}
+
+/// A template is not followed, because its server takes no clients.
+pub fn not_followed(template: &Conn) {
+    if debug::is_on() && wants(9) {
+        let (c, proto) = (template, template.proto);
+        let (client, virt) = (End(c.af, c.client), End(c.af, c.virt));
+        let real = End(c.real_af, c.real);
+        print(
+            PREFIX,
+            format_args!(
+                "check_template: dest not available for protocol {} s:{} v:{} -> d:{}\n",
+                proto, client, virt, real
+            ),
+        );
+    }
+}
+
+/// A client of a persistent service comes; its network is that of `key`.
+pub fn persistent(request: &Tuple, key: &Tuple) {
+    if debug::is_on() && wants(6) {
+        let af = request.af;
+        print(
+            PREFIX,
+            format_args!(
+                "p-schedule: src {} dest {} mnet {}\n",
+                End(af, request.src),
+                End(af, request.dst),
+                Ip(af, &key.src.addr)
+            ),
+        );
+    }
+}
+
+/// No server took a new connection.
+pub fn no_dest(what: &str) {
+    if debug::is_on() && wants(1) {
+        print(PREFIX, format_args!("{}: no dest found.\n", what));
+    }
+}
+
+/// A connection without a server is made, past a cache.
+pub fn bypassed() {
+    if debug::is_on() && wants(6) {
+        print(
+            PREFIX,
+            format_args!("ip_vs_leave(): create a cache_bypass entry\n"),
+        );
+    }
+}
+
+/// A connection begins to be controlled by another, or ends.
+pub fn controlled(verb: &str, c: &Conn, control: &Conn) {
+    if debug::is_on() && wants(7) {
+        print(
+            PREFIX,
+            format_args!(
+                "{} control for: cp.dst={} ctl_cp.dst={}\n",
+                verb,
+                End(c.af, c.client),
+                End(c.af, control.client)
+            ),
+        );
+    }
 }
 
 /// A new connection got a server.

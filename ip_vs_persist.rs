@@ -10,6 +10,7 @@
 use crate::{
     ip_vs_conn::{self as conn, Conn, ConnRef, Param},
     ip_vs_core::{choose, first_flags, NewConn},
+    ip_vs_debug,
     ip_vs_ns::{NsRef, NsState},
     ip_vs_svc::{count_conn, Dest, Service},
 };
@@ -47,10 +48,12 @@ pub fn schedule<'a>(
     let sv = svc.value();
     // Where a persistence engine would have its say: it may find templates by what is in the packet.
     let key = template_key(&sv.key, sv.netmask.load(Ordering::Relaxed), request);
+    ip_vs_debug::persistent(request, &key);
     let followed = match follow(ns, rcu, &key) {
         Some(f) => f,
         None => {
             let Some(dest) = choose(rcu, sv, request, is_reply) else {
+                ip_vs_debug::no_dest("p-schedule");
                 return NewConn::NoServer;
             };
             match new_template(ns, rcu, packet, sv, request, &key, dest) {
@@ -70,6 +73,7 @@ pub fn schedule<'a>(
     let made = conn::create(ns, rcu, &param, Some(followed.dest));
     let template = Arc::as_ref_rcu(&followed.template, rcu);
     if let Some(c) = made {
+        ip_vs_debug::controlled("ADDing", c.value(), template.value());
         c.set_control(followed.template);
     } else {
         drop(followed.template);
@@ -90,7 +94,9 @@ pub fn schedule<'a>(
 
 /// The template with this key, if its server takes new connections.
 fn follow<'a>(ns: NsRef<'a>, rcu: Rcu<'a>, key: &Tuple) -> Option<Followed<'a>> {
-    let template = conn::find_template(ns, rcu, key)?;
+    let found = conn::find_template(ns, rcu, key);
+    ip_vs_debug::template(key, found.is_some());
+    let template = found?;
     // One that is just ending is none.
     let counted = template.get()?;
     match &template.value().dest {
@@ -100,6 +106,7 @@ fn follow<'a>(ns: NsRef<'a>, rcu: Rcu<'a>, key: &Tuple) -> Option<Followed<'a>> 
             is_new: false,
         }),
         _ => {
+            ip_vs_debug::not_followed(template.value());
             template.invalidate();
             None
         }
