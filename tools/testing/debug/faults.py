@@ -31,6 +31,7 @@ class Faults:
         self.hunt = self.injector.hunt
         self.home = os.open("/proc/self/ns/net", os.O_RDONLY)
         self.net = None
+        self.others = []  # namespaces beside it
 
     def cases(self):
         return [name[3:] for name in dir(self) if name.startswith("do_")]
@@ -57,6 +58,8 @@ class Faults:
         if self.net is not None:
             os.close(self.net)
             self.net = None
+        while self.others:
+            os.close(self.others.pop())
 
     def enter(self, *modules):
         """A namespace with addresses, the modules loaded."""
@@ -100,6 +103,14 @@ class Faults:
         return self.hunt(lambda: insmod(path), after=after)
 
     def do_load(self):
+        return self.load("ip_vs")
+
+    def do_load_with_namespaces(self):
+        """Several namespaces get their state: what the first ones have is undone when a later one fails."""
+        for _ in range(2):
+            os.unshare(os.CLONE_NEWNET)
+            self.others.append(os.open("/proc/self/ns/net", os.O_RDONLY))
+        os.setns(self.home, os.CLONE_NEWNET)
         return self.load("ip_vs")
 
     def do_load_scheduler(self):

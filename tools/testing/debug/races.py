@@ -4,9 +4,11 @@ namespaces and modules come and go; then the same with allocations failing now a
 races.py [SECONDS] [SEED]: each worker is a process. What they get back does not matter, what the kernel says does.
 """
 import errno
+import itertools
 import mmap
 import os
 import random
+import signal
 import socket
 import subprocess
 import sys
@@ -346,6 +348,61 @@ class Races:
         problems += [f"{kind.__name__} did nothing" for kind, done in zip(self.WORKERS, self.done) if not done]
         self.checks.case("races", problems)
 
+    def endings(self):
+        """The namespaces of client, director and server end in every order, packets from all sides coming."""
+        problems = []
+        for order in itertools.permutations(("client", "director", "server")):
+            problems += self.ending(order)
+        self.checks.case("namespaces ending in every order", problems)
+
+    def ending(self, order):
+        write("/dev/kmsg", "ending " + " ".join(order))
+        self.network()
+        server = self.namespace()
+        os.setns(self.outside, os.CLONE_NEWNET)
+        ip(f"link set s1 netns /proc/{os.getpid()}/fd/{server}")
+        os.setns(server, os.CLONE_NEWNET)
+        ip("link set s1 up")
+        os.setns(self.home, os.CLONE_NEWNET)
+        places = {"client": (self.outside, [Client, Client]), "server": (server, [Server]),
+                  "director": (self.inside, [Local, Control, Settings, Dump])}
+        fds = [fd for fd, _ in places.values()]
+        pids = {name: [self.traffic(kind, fd, fds) for kind in kinds] for name, (fd, kinds) in places.items()}
+        time.sleep(2)
+        problems = []
+        for name in order:
+            for pid in pids[name]:
+                os.kill(pid, signal.SIGKILL)
+                if os.waitpid(pid, 0)[1] != signal.SIGKILL:
+                    problems.append(f"{' '.join(order)}: a worker of the {name} ended")
+            os.close(places[name][0])
+            time.sleep(0.2)
+        self.inside = self.outside = None
+        return problems
+
+    def traffic(self, kind, fd, fds):
+        """A process that does one thing in a namespace until it is killed."""
+        pid = os.fork()
+        if pid:
+            return pid
+        try:
+            os.setns(fd, os.CLONE_NEWNET)
+            for each in fds:
+                os.close(each)
+            worker = kind(self)
+            worker.begin()
+            while True:
+                try:
+                    worker.step()
+                except OSError as exc:
+                    if exc.errno not in EXPECTED and not isinstance(exc, TimeoutError):
+                        raise
+        except Exception:  # pylint: disable=broad-except
+            traceback.print_exc()
+        finally:
+            sys.stderr.flush()
+            os._exit(1)
+
     def without_memory(self):
         """The module stays: where it is decides which allocations fail."""
         self.network()
@@ -369,6 +426,8 @@ def main():
     write(DEBUG + "/fail_skb_realloc/verbose", 0)
     races = Races(seconds, seed)
     races.plain()
+    unload()
+    races.endings()
     unload()
     races.without_memory()
     races.checks.end()
