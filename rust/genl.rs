@@ -16,6 +16,7 @@ use core::{
     cell::UnsafeCell,
     marker::PhantomData,
     ptr::{self, NonNull},
+    slice,
     sync::atomic::{AtomicBool, Ordering},
 };
 use kernel::{error::from_result, error::to_result, prelude::*};
@@ -267,11 +268,20 @@ unsafe fn message(
     if hdr.is_null() {
         return Err(EMSGSIZE);
     }
+    let mut room = 0;
     // SAFETY: By the requirement.
-    let done = fill(&mut unsafe { Msg::new(skb) });
+    let tail = unsafe { helpers::skb_room(skb_ptr, &mut room) };
+    // SAFETY: So many bytes from there on belong to the buffer, and are not used yet.
+    let mut msg = Msg::new(unsafe { slice::from_raw_parts_mut(tail.cast(), room) });
+    let done = fill(&mut msg);
+    let used = msg.used();
     match done {
-        // SAFETY: `hdr` was just put into it.
-        Ok(()) => unsafe { raw::genlmsg_end(skb_ptr, hdr) },
+        Ok(()) => {
+            // SAFETY: There is room for it: that is where it was written.
+            unsafe { raw::skb_put(skb_ptr, used as c_uint) };
+            // SAFETY: `hdr` was just put into it.
+            unsafe { raw::genlmsg_end(skb_ptr, hdr) }
+        }
         // SAFETY: As above.
         Err(_) => unsafe { raw::genlmsg_cancel(skb_ptr, hdr) },
     }

@@ -793,19 +793,11 @@ __ipvs_helper int ipvs_helper_genlmsg_parse_liberal(const struct nlmsghdr *nlh, 
 	return nlmsg_parse_deprecated(nlh, GENL_HDRLEN, attrs, maxattr, policy, extack);
 }
 
-__ipvs_helper struct nlattr *ipvs_helper_nla_nest_start(struct sk_buff *skb, int type)
+/* What is free of a buffer. */
+__ipvs_helper void *ipvs_helper_skb_room(struct sk_buff *skb, size_t *len)
 {
-	return nla_nest_start_noflag(skb, type);
-}
-
-__ipvs_helper void ipvs_helper_nla_nest_end(struct sk_buff *skb, struct nlattr *start)
-{
-	nla_nest_end(skb, start);
-}
-
-__ipvs_helper void ipvs_helper_nla_nest_cancel(struct sk_buff *skb, struct nlattr *start)
-{
-	nla_nest_cancel(skb, start);
+	*len = skb_tailroom(skb);
+	return skb_tail_pointer(skb);
 }
 
 /* ---- the rest ---- */

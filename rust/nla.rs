@@ -3,9 +3,10 @@
 //!
 //! C header: [`include/net/netlink.h`](srctree/include/net/netlink.h)
 
-use crate::{raw, raw::helpers};
+use crate::raw;
 use core::{
     marker::PhantomData,
+    mem::MaybeUninit,
     ptr::{self, NonNull},
 };
 use kernel::{error::to_result, prelude::*};
@@ -115,7 +116,11 @@ impl<'a> Attr<'a> {
     }
 
     /// Its first `N` bytes; what it is short of is zero.
+    #[inline]
     pub fn copy<const N: usize>(self) -> [u8; N] {
+        if let Some(all) = self.0.first_chunk() {
+            return *all;
+        }
         let mut out = [0; N];
         out.iter_mut()
             .zip(self.0)
@@ -210,114 +215,129 @@ impl<'a, const N: usize> Attrs<'a, N> {
 
 /// A message that is being written. Each `put` fails with `EMSGSIZE` if there is no room for it.
 ///
-/// # Invariants
-///
-/// A netlink message buffer nobody else uses for `'a`.
+/// Attributes are written into the free part of the buffer from here, not by the kernel one by one:
+/// dumps are little else.
 pub struct Msg<'a> {
-    skb: NonNull<raw::sk_buff>,
-    _p: PhantomData<&'a mut raw::sk_buff>,
+    /// What is free of the message's buffer.
+    room: &'a mut [MaybeUninit<u8>],
+    used: usize,
 }
 
-impl Msg<'_> {
-    /// # Safety
-    ///
-    /// `skb` is a netlink message buffer nobody else uses while the result lives.
-    pub(crate) unsafe fn new(skb: NonNull<raw::sk_buff>) -> Self {
-        // INVARIANT: By the requirement.
-        Self {
-            skb,
-            _p: PhantomData,
-        }
+/// Bytes that come before an attribute's payload.
+const HEAD: usize = size_of::<raw::nlattr>();
+
+impl<'a> Msg<'a> {
+    pub(crate) fn new(room: &'a mut [MaybeUninit<u8>]) -> Self {
+        Self { room, used: 0 }
     }
 
-    /// A length that fits an attribute's 16 bits together with its header.
-    fn len(len: usize) -> Result<c_int> {
-        match u16::try_from(len.saturating_add(size_of::<raw::nlattr>())) {
-            Ok(_) => Ok(len as c_int),
-            Err(_) => Err(EMSGSIZE),
-        }
+    /// Bytes of the room that were written, from its start without a gap.
+    pub(crate) fn used(&self) -> usize {
+        self.used
+    }
+
+    /// Adds an attribute whose payload is `data` and then `zeroes` bytes.
+    #[inline]
+    fn add(&mut self, n: u16, data: &[u8], zeroes: usize) -> Result {
+        let len = HEAD.saturating_add(data.len()).saturating_add(zeroes);
+        let head = header(n, u16::try_from(len).map_err(|_| EMSGSIZE)?);
+        // What is not a multiple of 4 bytes is filled up.
+        let end = len.next_multiple_of(4);
+        let room = self.room.get_mut(self.used..).ok_or(EMSGSIZE)?;
+        let room = room.get_mut(..end).ok_or(EMSGSIZE)?;
+        let (to, rest) = room.split_at_mut(HEAD);
+        write(to, &head);
+        let (to, rest) = rest.split_at_mut(data.len());
+        write(to, data);
+        rest.iter_mut().for_each(|b| {
+            b.write(0);
+        });
+        self.used = self.used.wrapping_add(end);
+        Ok(())
     }
 
     /// Adds an attribute.
     pub fn put(&mut self, n: u16, data: &[u8]) -> Result {
-        let len = Self::len(data.len())?;
-        // SAFETY: The buffer is ours, and the data as long as we say.
-        to_result(unsafe { raw::nla_put(self.skb.as_ptr(), n.into(), len, data.as_ptr().cast()) })
+        self.add(n, data, 0)
     }
 
     /// Adds a number.
+    #[inline]
     pub fn u8(&mut self, n: u16, value: u8) -> Result {
-        self.put(n, &value.to_ne_bytes())
+        self.add(n, &value.to_ne_bytes(), 0)
     }
 
     /// Adds a number in the host's byte order.
+    #[inline]
     pub fn u16(&mut self, n: u16, value: u16) -> Result {
-        self.put(n, &value.to_ne_bytes())
+        self.add(n, &value.to_ne_bytes(), 0)
     }
 
     /// Adds a number in the host's byte order.
+    #[inline]
     pub fn u32(&mut self, n: u16, value: u32) -> Result {
-        self.put(n, &value.to_ne_bytes())
+        self.add(n, &value.to_ne_bytes(), 0)
     }
 
     /// Adds a number in network byte order.
+    #[inline]
     pub fn be16(&mut self, n: u16, value: u16) -> Result {
-        self.put(n, &value.to_be_bytes())
+        self.add(n, &value.to_be_bytes(), 0)
     }
 
     /// Adds a number in network byte order.
+    #[inline]
     pub fn be32(&mut self, n: u16, value: u32) -> Result {
-        self.put(n, &value.to_be_bytes())
+        self.add(n, &value.to_be_bytes(), 0)
     }
 
     /// Adds a number in the host's byte order, aligned to 8 bytes by an empty attribute `pad` where
     /// the architecture wants that.
+    #[inline]
     pub fn u64(&mut self, n: u16, value: u64, pad: u16) -> Result {
-        let data = (&raw const value).cast();
-        // SAFETY: The buffer is ours, and the data as long as we say.
-        to_result(unsafe {
-            raw::nla_put_64bit(
-                self.skb.as_ptr(),
-                n.into(),
-                size_of::<u64>() as c_int,
-                data,
-                pad.into(),
-            )
-        })
+        let before = self.used;
+        if !cfg!(CONFIG_HAVE_EFFICIENT_UNALIGNED_ACCESS) {
+            let at = self.room.as_ptr().addr().wrapping_add(self.used);
+            if at % size_of::<u64>() == 0 {
+                self.add(pad, &[], 0)?;
+            }
+        }
+        self.add(n, &value.to_ne_bytes(), 0)
+            .inspect_err(|_| self.used = before)
     }
 
     /// Adds `text`, up to its first NUL if it has one, and a NUL.
     pub fn str(&mut self, n: u16, text: &[u8]) -> Result {
-        let text = Attr(text).str();
-        let len = Self::len(text.len().saturating_add(1))?;
-        // SAFETY: The buffer is ours.
-        let attr = unsafe { raw::nla_reserve(self.skb.as_ptr(), n.into(), len) };
-        if attr.is_null() {
-            return Err(EMSGSIZE);
-        }
-        let to = attr.cast::<u8>().wrapping_add(size_of::<raw::nlattr>());
-        // SAFETY: `len` bytes, one more than the text, are reserved there.
-        unsafe { ptr::copy_nonoverlapping(text.as_ptr(), to, text.len()) };
-        // SAFETY: As above.
-        unsafe { to.wrapping_add(text.len()).write(0) };
-        Ok(())
+        self.add(n, Attr(text).str(), 1)
     }
 
     /// Adds an attribute that holds those added by `fill`: all of it, or nothing when that fails.
-    pub fn nest(&mut self, n: u16, fill: impl FnOnce(&mut Msg<'_>) -> Result) -> Result {
-        let skb = self.skb.as_ptr();
-        // SAFETY: The buffer is ours.
-        let start = unsafe { helpers::nla_nest_start(skb, n.into()) };
-        if start.is_null() {
-            return Err(EMSGSIZE);
-        }
-        let done = fill(self);
-        match done {
-            // SAFETY: Started above.
-            Ok(()) => unsafe { helpers::nla_nest_end(skb, start) },
-            // SAFETY: As above.
-            Err(_) => unsafe { helpers::nla_nest_cancel(skb, start) },
-        }
-        done
+    #[inline]
+    pub fn nest(&mut self, n: u16, fill: impl FnOnce(&mut Self) -> Result) -> Result {
+        let start = self.used;
+        self.add(n, &[], 0)?;
+        let done = fill(self).and_then(|()| {
+            let len = self.used.wrapping_sub(start);
+            let head = header(n, u16::try_from(len).map_err(|_| EMSGSIZE)?);
+            let room = self.room.get_mut(start..).ok_or(EMSGSIZE)?;
+            write(room.get_mut(..HEAD).ok_or(EMSGSIZE)?, &head);
+            Ok(())
+        });
+        done.inspect_err(|_| self.used = start)
     }
+}
+
+/// A `struct nlattr`.
+#[inline]
+fn header(n: u16, len: u16) -> [u8; HEAD] {
+    let ([l0, l1], [n0, n1]) = (len.to_ne_bytes(), n.to_ne_bytes());
+    [l0, l1, n0, n1]
+}
+
+/// Copies `from` to the start of `to`, as much as there is of both.
+#[inline]
+fn write(to: &mut [MaybeUninit<u8>], from: &[u8]) {
+    let len = to.len().min(from.len());
+    // SAFETY: Both have so many bytes, and `to` is borrowed by nobody else.
+    unsafe { ptr::copy_nonoverlapping(from.as_ptr(), to.as_mut_ptr().cast(), len) };
 }
