@@ -8,7 +8,7 @@
 
 use crate::{
     ip_vs_ns::{Ns, NsArc, NsRef},
-    ip_vs_svc::{Dest, Service},
+    ip_vs_svc::{Dest, Service, StatsPool},
 };
 use core::sync::atomic::{AtomicI32, Ordering};
 use ipvs_logic::{
@@ -28,15 +28,19 @@ use knet::{
 
 mod dest;
 mod service;
+mod trash;
 
 pub use dest::{add_dest, clear_trash, del_dest, edit_dest, forget_device, trash_work};
 pub use service::{
     add_service, clear, del_service, edit_service, flush, get_service, svc_resize_work, zero,
 };
+use trash::Trash;
 
 /// What only configuration changes.
 pub struct Control {
-    trash: KVec<dest::Trashed>,
+    trash: Trash,
+    /// For services and real servers.
+    stats: StatsPool,
     /// Keep ip_vs.ko loaded: one a service.
     holds: KVec<ModuleRef>,
 }
@@ -48,13 +52,14 @@ pub const REAL_SERVERS_SHAPE: Shape = Shape {
     grow_above: i32::MAX,
 };
 
-impl Default for Control {
+impl Control {
     /// Nothing configured.
-    fn default() -> Self {
-        Self {
-            trash: KVec::new(),
+    pub fn new(stats: StatsPool) -> Result<Self> {
+        Ok(Self {
+            trash: Trash::new()?,
+            stats,
             holds: KVec::new(),
-        }
+        })
     }
 }
 

@@ -234,15 +234,21 @@ impl Do for Set {
                 let (conf, mask) = service_conf(&attrs)?;
                 return ctl::edit_service(&ns, &key, &conf, mask);
             }
-            _ if ctl::get_service(&ns, &key).is_none() => return Err(ESRCH),
             cmd::DEL_SERVICE => return ctl::del_service(&ns, &key),
             _ => {}
         }
         let full = request.cmd() != cmd::DEL_DEST;
-        let (dest, conf) = dest(request, key.af, full)?;
-        if full {
-            validate_family(key.af, dest.af, &conf, false).map_err(errno)?;
-        }
+        let dest = dest(request, key.af, full).and_then(|(dest, conf)| {
+            if full {
+                validate_family(key.af, dest.af, &conf, false).map_err(errno)?;
+            }
+            Ok((dest, conf))
+        });
+        // That there is no such service is said first.
+        let (dest, conf) = dest.map_err(|e| match ctl::get_service(&ns, &key) {
+            Some(_) => e,
+            None => ESRCH,
+        })?;
         match request.cmd() {
             cmd::NEW_DEST => ctl::add_dest(net, &ns, &key, &dest, &conf),
             cmd::SET_DEST => ctl::edit_dest(&ns, &key, &dest, &conf),

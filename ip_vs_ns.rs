@@ -10,7 +10,7 @@ use crate::{
     ip_vs_est::{self, Estimation},
     ip_vs_proc::Files,
     ip_vs_proto::Timeouts,
-    ip_vs_svc::{Dest, Service, Stats},
+    ip_vs_svc::{Dest, Service, Stats, StatsPool},
     ip_vs_sysctl::{self, Sysctls},
 };
 use core::sync::atomic::{AtomicBool, AtomicI32, Ordering};
@@ -148,7 +148,9 @@ impl Ns {
         let services = Table::new(SVC_TAB_MIN_BITS)?;
         let real_servers = Table::new(SVC_TAB_MIN_BITS)?;
         real_servers.resize(ip_vs_ctl::REAL_SERVERS_SHAPE)?;
-        let stats = Stats::new()?;
+        let mut pool = StatsPool::new();
+        let stats = Stats::new(&mut pool)?;
+        let control = Control::new(pool)?;
         let ns = try_pin_init!(Self {
             is_init: net.is_init(),
             conn_key: SipKey::new(random::key()),
@@ -168,7 +170,7 @@ impl Ns {
             svc_resize <- new_mutex!((), "ipvs->svc_resize"),
             tracking: Tracking::new(),
             est <- Estimation::new(),
-            control <- new_mutex!(Control::default(), "ipvs->control"),
+            control <- new_mutex!(control, "ipvs->control"),
         }? Error);
         Arc::pin_init(NsState::new(ns), knet::Gfp::Kernel)
     }

@@ -21,7 +21,11 @@ use ipvs_logic::{
     flags::SvcFlags,
     sched::DestView,
 };
-use kernel::{new_mutex, prelude::*, sync::Mutex};
+use kernel::{
+    new_mutex,
+    prelude::*,
+    sync::{self, Mutex},
+};
 use knet::{
     module::{self, ModuleRef},
     rcu::{Arc, Object, Rcu, Ref, Slot},
@@ -333,14 +337,12 @@ impl kernel::fmt::Debug for Name {
 /// A scheduler of a service.
 ///
 /// Whoever has one also has the [`ModuleRef`] that came with it, and drops that last: dropping the
-/// scheduler needs its module's code. As it is dropped after grace periods, [`Registration`] waits
-/// for these.
+/// scheduler needs its module's code. Packets find it through rosters, so it goes with the last of
+/// these, a grace period later; [`Registration`] waits for that.
 pub struct Bound {
     name: &'static CStr,
     sched: KBox<dyn DynScheduler>,
 }
-
-impl Object for Bound {}
 
 impl Bound {
     /// Finds a scheduler by name, loads its module if that is needed, and makes a value of it for a
@@ -349,7 +351,10 @@ impl Bound {
     /// # Errors
     ///
     /// `ENOENT` if there is no such scheduler; those of [`Scheduler::new`].
-    pub fn by_name(name: &[u8], setting: &Setting<'_>) -> Result<Option<(Arc<Self>, ModuleRef)>> {
+    pub fn by_name(
+        name: &[u8],
+        setting: &Setting<'_>,
+    ) -> Result<Option<(sync::Arc<Self>, ModuleRef)>> {
         if name == b"none" {
             return Ok(None);
         }
@@ -368,7 +373,7 @@ impl Bound {
             name: entry.name,
             sched: (entry.make)(setting)?,
         };
-        Ok(Some((Arc::new(bound, Gfp::Kernel)?, module)))
+        Ok(Some((sync::Arc::new(bound, GFP_KERNEL)?, module)))
     }
 
     fn find(name: &[u8]) -> Option<(Entry, ModuleRef)> {

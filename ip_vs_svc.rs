@@ -16,12 +16,13 @@ use ipvs_logic::{
     overload,
     stats::Rates,
 };
-use kernel::prelude::*;
+use kernel::{prelude::*, sync};
 use knet::{
+    front_vec::FrontVec,
     lock::SpinLockBh,
     module::ModuleRef,
-    percpu::Counters,
-    rcu::{Arc, Object, Rcu, Ref, Slot},
+    percpu::{Counters, Pool},
+    rcu::{Object, Rcu, Ref, Slot},
     route::Route,
     route6::Route6,
 };
@@ -48,6 +49,9 @@ pub struct Stats {
     still: AtomicBool,
 }
 
+/// Where memory of [`Stats`] comes from.
+pub type StatsPool = Pool<5>;
+
 /// What is counted, as numbers of `Counters`.
 const CONNS: usize = 0;
 const IN_PKTS: usize = 1;
@@ -55,9 +59,9 @@ const OUT_PKTS: usize = 3;
 
 impl Stats {
     /// All at 0. Sleeps.
-    pub fn new() -> Result<Self> {
+    pub fn new(pool: &mut StatsPool) -> Result<Self> {
         Ok(Self {
-            cpus: Counters::new()?,
+            cpus: Counters::new(pool)?,
             zero: Default::default(),
             last: Default::default(),
             last_total: AtomicU64::new(0),
@@ -200,8 +204,8 @@ pub struct Service {
     pub netmask: AtomicU32,
     /// Packets of the service.
     pub stats: Stats,
-    /// Its real servers and scheduler: replaced as a whole on change. Counted under `control` only: what
-    /// keeps the scheduler's module is exchanged with it.
+    /// Its real servers and scheduler: replaced as a whole on change, but for servers that are added.
+    /// Counted under `control` only: what keeps the scheduler's module is exchanged with it.
     pub roster: Slot<Roster>,
     /// Keeps the scheduler's module loaded, so it goes after the scheduler: the last field. Changed
     /// under `control`.
@@ -213,8 +217,8 @@ impl Object for Service {}
 
 impl Service {
     /// A service that is not in the table yet.
-    pub fn new(key: ServiceKey) -> Result<impl PinInit<Self, Error>> {
-        let stats = Stats::new()?;
+    pub fn new(key: ServiceKey, pool: &mut StatsPool) -> Result<impl PinInit<Self, Error>> {
+        let stats = Stats::new(pool)?;
         Ok(try_pin_init!(Self {
             key,
             flags: AtomicU32::new(0),
@@ -245,15 +249,18 @@ impl Service {
 
 /// Real servers of a service, the newest first, and the scheduler that chooses among them.
 pub struct Roster {
-    /// The servers.
-    pub dests: KVec<DestRef>,
+    /// The servers. Changed under `control`.
+    pub dests: FrontVec<DestRef, { Roster::ROOM }>,
     /// The scheduler; none is possible.
-    pub sched: Option<Arc<Bound>>,
+    pub sched: Option<sync::Arc<Bound>>,
 }
 
 impl Object for Roster {}
 
 impl Roster {
+    /// How many servers more there is room for in one that is made. Fewer need no array of their own.
+    pub const ROOM: usize = 8;
+
     /// The server for a new connection.
     pub fn choose<'g>(
         this: Ref<'g, Self>,
@@ -287,6 +294,9 @@ pub struct Dest {
     /// Flags that connections get.
     conn_flags: AtomicU32,
     weight: AtomicI32,
+    /// In the trash: since when it has had no connections, in jiffies; 0 if it had some when last
+    /// looked at.
+    pub idle_since: AtomicU64,
     /// Weight it had last that was not 0.
     pub last_weight: AtomicI32,
     /// In a service, not in the trash.
@@ -324,8 +334,12 @@ impl Object for Dest {}
 
 impl Dest {
     /// A server that is in no service yet.
-    pub fn new(key: &DestKey, service: ServiceKey) -> Result<impl PinInit<Self, Error>> {
-        let stats = Stats::new()?;
+    pub fn new(
+        key: &DestKey,
+        service: ServiceKey,
+        pool: &mut StatsPool,
+    ) -> Result<impl PinInit<Self, Error>> {
+        let stats = Stats::new(pool)?;
         let (af, addr, port) = (key.af, key.addr, key.port);
         Ok(try_pin_init!(Self {
             af,
@@ -334,6 +348,7 @@ impl Dest {
             service,
             conn_flags: AtomicU32::new(0),
             weight: AtomicI32::new(0),
+            idle_since: AtomicU64::new(0),
             last_weight: AtomicI32::new(0),
             available: AtomicBool::new(false),
             overloaded: AtomicBool::new(false),

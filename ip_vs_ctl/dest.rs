@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Real servers come, change and go; where those that went wait for their connections.
+//! Real servers come, change and go.
 //!
 //! C counterpart: net/netfilter/ipvs/ip_vs_ctl.c
 
-use super::{errno, get_service, real_server_hash, Control};
+use super::{errno, get_service, real_server_hash, trash, Control};
 use crate::{
     ip_vs_ns::{work, NsArc, NsState},
     ip_vs_sched::DestRef,
-    ip_vs_svc::{Dest, Roster, Service},
+    ip_vs_svc::{Dest, Roster, Service, StatsPool},
 };
 use core::sync::atomic::Ordering;
 use ipvs_logic::{
@@ -20,37 +20,23 @@ use knet::{
     rcu::{self, Arc},
     route::{addr_type4, AddrType, Path},
     route6::addr_type6,
-    timed::{jiffies, time_before, HZ},
     Gfp,
 };
 
-/// A removed real server that still has connections, or just had. If it is added to its service
-/// again it goes on as if it had not been away.
-pub(super) struct Trashed {
-    dest: Arc<Dest>,
-    /// Since when it has had no connections, in jiffies; 0 if it had some when last looked at.
-    idle_since: u64,
-}
-
-/// How long removed servers are kept when they have no connections, in jiffies.
-const TRASH_PERIOD: u64 = 120 * HZ as u64;
-
-/// A copy of a list: with `first` before all, without the one at `without`.
-pub(super) fn copy_dests(
-    dests: &[DestRef],
-    first: Option<&Arc<Dest>>,
-    without: Option<usize>,
-) -> Result<KVec<DestRef>> {
-    let mut copy = KVec::with_capacity(dests.len().saturating_add(1), GFP_KERNEL)?;
-    if let Some(dest) = first {
-        copy.push(DestRef::new(dest.clone()), GFP_KERNEL)?;
+/// A service's roster, which has room for one more from now on.
+fn with_room(svc: &Service) -> Result<Arc<Roster>> {
+    let roster = svc.roster.get().ok_or(ESRCH)?;
+    if roster.dests.has_room() {
+        return Ok(roster);
     }
-    for (i, dest) in dests.iter().enumerate() {
-        if Some(i) != without {
-            copy.push(dest.clone(), GFP_KERNEL)?;
-        }
-    }
-    Ok(copy)
+    let more = roster.dests.len().max(Roster::ROOM);
+    let new = Roster {
+        dests: roster.dests.copy(None, more)?,
+        sched: roster.sched.clone(),
+    };
+    let new = Arc::new(new, Gfp::Kernel)?;
+    svc.roster.swap(Some(new.clone()));
+    Ok(new)
 }
 
 fn check_dest(function: &str, conf: &DestConf) -> Result {
@@ -89,47 +75,39 @@ pub fn add_dest(
     if roster.find(key).is_some() {
         return Err(EEXIST);
     }
-    let trashed = control
-        .trash
-        .iter()
-        .position(|t| is_of(&t.dest, &svc.key, key));
-    let dest = match trashed {
-        Some(i) => control.trash.get(i).ok_or(ENOENT)?.dest.clone(),
-        None => new_dest(net, ns, &svc, key)?,
+    let trashed = control.trash.find(ns, &svc.key, key)?;
+    let dest = match &trashed {
+        Some(dest) => dest.clone(),
+        None => new_dest(net, ns, &svc, key, &mut control.stats)?,
     };
-    let dests = copy_dests(&roster.dests, Some(&dest), None)?;
-    let new = Roster {
-        dests,
-        sched: roster.sched.clone(),
-    };
-    let new = Arc::new(new, Gfp::Kernel)?;
+    let roster = with_room(&svc)?;
     // Nothing fails from here on.
-    if let Some(i) = trashed {
-        let _ = control.trash.remove(i);
+    if let Some(dest) = &trashed {
+        control.trash.remove(dest);
     }
     if !dest.svc.get().is_some_and(|old| old.ptr_eq(&svc)) {
-        dest.stats.zero();
-        dest.svc.swap(Some(svc.clone()));
+        let old = dest.svc.swap(Some(svc.clone()));
+        if old.is_some() {
+            dest.stats.zero();
+        }
     }
     dest.configure(conf, true);
     link_real_server(ns, &dest);
     dest.set_available(true);
-    svc.roster.swap(Some(new.clone()));
-    if let Some(sched) = &new.sched {
-        sched.dest_added(&new.dests);
+    roster.dests.push(DestRef::new(dest))?;
+    if let Some(sched) = &roster.sched {
+        sched.dest_added(&roster.dests);
     }
     Ok(())
 }
 
-fn is_of(dest: &Dest, service: &ServiceKey, key: &DestKey) -> bool {
-    dest.af == key.af
-        && dest.addr == key.addr
-        && dest.port == key.port
-        && dest.service.proto == service.proto
-        && dest.service.same(service)
-}
-
-fn new_dest(net: &Net, ns: &NsArc, svc: &Service, key: &DestKey) -> Result<Arc<Dest>> {
+fn new_dest(
+    net: &Net,
+    ns: &NsArc,
+    svc: &Service,
+    key: &DestKey,
+    stats: &mut StatsPool,
+) -> Result<Arc<Dest>> {
     let kind = match key.af {
         Af::Inet => addr_type4(net, key.addr.v4_be()),
         Af::Inet6 => addr_type6(net, key.addr.words()),
@@ -141,7 +119,7 @@ fn new_dest(net: &Net, ns: &NsArc, svc: &Service, key: &DestKey) -> Result<Arc<D
     if key.af == Af::Inet6 {
         ns.hooks6.defrag6()?;
     }
-    Arc::pin_init(Dest::new(key, svc.key)?, Gfp::Kernel)
+    Arc::pin_init(Dest::new(key, svc.key, stats)?, Gfp::Kernel)
 }
 
 fn link_real_server(ns: &NsArc, dest: &Arc<Dest>) {
@@ -189,7 +167,7 @@ pub fn del_dest(ns: &NsArc, service: &ServiceKey, key: &DestKey) -> Result {
     let roster = svc.roster.get().ok_or(ESRCH)?;
     let (index, dest) = roster.find(key).ok_or(ENOENT)?;
     let new = Roster {
-        dests: copy_dests(&roster.dests, None, Some(index))?,
+        dests: roster.dests.copy(Some(index), Roster::ROOM)?,
         sched: roster.sched.clone(),
     };
     let new = Arc::new(new, Gfp::Kernel)?;
@@ -205,17 +183,12 @@ pub fn del_dest(ns: &NsArc, service: &ServiceKey, key: &DestKey) -> Result {
 pub(super) fn unlink_dest(ns: &NsArc, control: &mut Control, dest: &Arc<Dest>) {
     dest.set_available(false);
     dest.reset_route();
-    drop(ns.real_servers.remove(dest.as_ref()));
-    let trashed = Trashed {
-        dest: dest.clone(),
-        idle_since: 0,
-    };
-    // Without memory it is forgotten as soon as its connections are gone: no harm.
-    if control.trash.push(trashed, GFP_KERNEL).is_ok() {
-        // With others in the trash it is queued, or queues itself when it gets the mutex.
-        if control.trash.len() == 1 {
-            NsState::requeue(ns.as_ref(), work::TRASH, TRASH_PERIOD / 2);
-        }
+    let counted = ns.real_servers.remove(dest.as_ref());
+    let counted = counted.unwrap_or_else(|| dest.clone());
+    let first = control.trash.is_empty();
+    // With others in the trash the work is queued, or queues itself when it gets the mutex.
+    if control.trash.put(counted).is_ok() && first {
+        NsState::requeue(ns.as_ref(), work::TRASH, trash::PERIOD / 2);
     }
     if ns.sysctl.expire_nodest_conn.load(Ordering::Relaxed) != 0 {
         NsState::queue(ns.as_ref(), work::EXPIRE_NODEST, 1);
@@ -225,19 +198,9 @@ pub(super) fn unlink_dest(ns: &NsArc, control: &mut Control, dest: &Arc<Dest>) {
 /// Frees servers that have had no connections for a while.
 pub fn trash_work(ns: &NsArc) {
     let mut control = ns.control.lock();
-    let now = jiffies();
-    control.trash.retain(|t| {
-        if t.dest.count() > 1 {
-            return true;
-        }
-        if t.idle_since == 0 {
-            t.idle_since = now.max(1);
-            return true;
-        }
-        time_before(now, t.idle_since.wrapping_add(TRASH_PERIOD))
-    });
+    control.trash.expire();
     if !control.trash.is_empty() {
-        NsState::queue(ns.as_ref(), work::TRASH, TRASH_PERIOD / 2);
+        NsState::queue(ns.as_ref(), work::TRASH, trash::PERIOD / 2);
     }
 }
 
@@ -248,7 +211,7 @@ pub fn forget_device(ns: &NsArc, ifindex: i32) {
         let Some(roster) = svc.roster.load(rcu) else {
             return;
         };
-        for dest in &roster.value().dests {
+        for dest in roster.value().dests.iter() {
             let used = |r: &dyn Path| r.uses_dev(ifindex, rcu);
             if dest.route.load(rcu).is_some_and(|r| used(r.value()))
                 || dest.route6.load(rcu).is_some_and(|r| used(r.value()))
@@ -261,8 +224,5 @@ pub fn forget_device(ns: &NsArc, ifindex: i32) {
 
 /// The namespace goes: nor do removed servers, which without connections nobody needs.
 pub fn clear_trash(ns: &NsArc) {
-    let trash = core::mem::replace(&mut ns.control.lock().trash, KVec::new());
-    for t in &trash {
-        t.dest.svc.swap(None);
-    }
+    ns.control.lock().trash.clear();
 }

@@ -3,10 +3,7 @@
 //!
 //! C counterpart: net/netfilter/ipvs/ip_vs_ctl.c
 
-use super::{
-    dest::{copy_dests, unlink_dest},
-    errno, find_exact, Control,
-};
+use super::{dest::unlink_dest, errno, find_exact, Control};
 use crate::{
     ip_vs_conn,
     ip_vs_core::{HOOKS4, HOOKS6},
@@ -22,8 +19,9 @@ use ipvs_logic::{
     flags::SvcFlags,
     table::Limits,
 };
-use kernel::prelude::*;
+use kernel::{prelude::*, sync};
 use knet::{
+    front_vec::FrontVec,
     module::{self, ModuleRef},
     rcu::{self, Arc},
     table::Shape,
@@ -92,12 +90,12 @@ pub fn add_service(ns: &NsArc, key: &ServiceKey, conf: &ServiceConf, mask: SvcFl
     check_supported(key)?;
     prepare_services(ns)?;
     ip_vs_conn::prepare_table(ns)?;
-    let svc = Arc::pin_init(Service::new(*key)?, Gfp::Kernel)?;
+    let svc = Arc::pin_init(Service::new(*key, &mut control.stats)?, Gfp::Kernel)?;
     let (sched, module) = bound.unzip();
     // From here on the service drops them in the right order.
     *svc.sched_module.lock() = module;
     let roster = Roster {
-        dests: KVec::new(),
+        dests: FrontVec::new(),
         sched,
     };
     svc.roster.swap(Some(Arc::new(roster, Gfp::Kernel)?));
@@ -132,7 +130,7 @@ fn bind(
     service: &ServiceKey,
     conf: &ServiceConf,
     dests: &[DestRef],
-) -> Result<Option<(Arc<Bound>, ModuleRef)>> {
+) -> Result<Option<(sync::Arc<Bound>, ModuleRef)>> {
     let setting = Setting { ns, service, dests };
     Bound::by_name(conf.sched.as_bytes(), &setting)
 }
@@ -183,8 +181,8 @@ pub fn edit_service(ns: &NsArc, key: &ServiceKey, conf: &ServiceConf, mask: SvcF
     };
     check_pe(conf)?;
     conf.validate(key.af).map_err(errno)?;
-    let dests = copy_dests(&roster.dests, None, None)?;
     if let Some((sched, module)) = sched {
+        let dests = roster.dests.copy(None, Roster::ROOM)?;
         let new = Arc::new(Roster { dests, sched }, Gfp::Kernel)?;
         drop(roster);
         svc.roster.swap(Some(new));
@@ -204,19 +202,19 @@ pub fn edit_service(ns: &NsArc, key: &ServiceKey, conf: &ServiceConf, mask: SvcF
 pub fn del_service(ns: &NsArc, key: &ServiceKey) -> Result {
     let mut control = ns.control.lock();
     let svc = get_service(ns, key).ok_or(ESRCH)?;
-    unlink_service(ns, &mut control, &svc);
+    if ns.services.remove(svc.as_ref()).is_some() {
+        unlink_service(ns, &mut control, &svc);
+    }
     services_gone(ns);
     Ok(())
 }
 
+/// What goes with a service that was taken out of the table.
 fn unlink_service(ns: &NsArc, control: &mut Control, svc: &Arc<Service>) {
-    if ns.services.remove(svc.as_ref()).is_none() {
-        return;
-    }
     count_service(ns, &svc.key, -1);
     control.holds.pop();
     if let Some(roster) = svc.roster.swap(None) {
-        for dest in &roster.dests {
+        for dest in roster.dests.iter() {
             unlink_dest(ns, control, dest.arc());
         }
     }
@@ -249,29 +247,12 @@ pub fn flush(ns: &NsArc) {
 fn flush_locked(ns: &NsArc, control: &mut Control) {
     // No resize meanwhile, so what was passed stays empty.
     let _resize = ns.svc_resize.lock();
-    let mut cursor = Some(0);
-    while let Some(svc) = next_service(ns, &mut cursor) {
+    let mut chain = 0;
+    let mut next = || ns.services.pop(rcu::read_lock().rcu(), &mut chain);
+    while let Some(svc) = next() {
         unlink_service(ns, control, &svc);
     }
     services_gone(ns);
-}
-
-/// Some service at the cursor, or after it: to take one after the other out.
-fn next_service(ns: &NsArc, cursor: &mut Option<u64>) -> Option<Arc<Service>> {
-    let guard = rcu::read_lock();
-    while let Some(at) = *cursor {
-        let mut found = None;
-        let next = ns.services.walk(guard.rcu(), at, |svc, _| {
-            if found.is_none() {
-                found = svc.get();
-            }
-        });
-        if found.is_some() {
-            return found;
-        }
-        *cursor = next;
-    }
-    None
 }
 
 /// The namespace goes: nothing stays configured. Connections are to be ended after this.
@@ -299,7 +280,7 @@ pub fn zero(ns: &NsArc, key: Option<&ServiceKey>) -> Result {
 
 fn zero_service(svc: &Service) {
     if let Some(roster) = svc.roster.get() {
-        for dest in &roster.dests {
+        for dest in roster.dests.iter() {
             dest.stats.zero();
         }
     }

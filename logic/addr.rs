@@ -138,15 +138,10 @@ impl Addr {
     /// An address from a netlink attribute: up to 16 bytes, missing ones are 0, surplus ones are
     /// ignored, and for IPv4 only the first four count.
     pub fn from_attr(af: Af, bytes: &[u8]) -> Self {
-        let mut b = [0; 16];
-        let len = match af {
-            Af::Inet => 4,
-            Af::Inet6 => 16,
-        };
-        for (to, from) in b.iter_mut().zip(bytes.iter().take(len)) {
-            *to = *from;
+        match af {
+            Af::Inet => Addr::v4(u32::from_ne_bytes(first(bytes))),
+            Af::Inet6 => Addr::from_bytes16(first(bytes)),
         }
-        Addr::from_bytes16(b)
     }
 
     /// Whether all bits are 0.
@@ -209,6 +204,19 @@ impl Addr {
         let [a, b, c, d] = self.0;
         (((a as u64) << 32) | b as u64, ((c as u64) << 32) | d as u64)
     }
+}
+
+/// The first `N` bytes; what is short of that is 0.
+#[inline]
+fn first<const N: usize>(bytes: &[u8]) -> [u8; N] {
+    if let Some(first) = bytes.first_chunk() {
+        return *first;
+    }
+    let mut first = [0; N];
+    for (to, from) in first.iter_mut().zip(bytes) {
+        *to = *from;
+    }
+    first
 }
 
 impl fmt::Debug for Addr {

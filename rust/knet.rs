@@ -36,6 +36,7 @@ const __LOG_PREFIX: &[u8] = b"IPVS\0";
 pub mod conntrack;
 pub mod cpulist;
 pub mod debug;
+pub mod front_vec;
 pub mod genl;
 pub mod hook;
 pub mod kthread;

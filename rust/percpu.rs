@@ -5,14 +5,71 @@
 
 use crate::{raw, raw::helpers};
 use core::ptr::NonNull;
-use kernel::prelude::*;
+use kernel::{prelude::*, sync::Arc};
+
+/// Sets that are allocated together. The kernel looks through all that is free for each allocation,
+/// so few are better; but one set that stays keeps the memory of all.
+const TOGETHER: usize = 8;
+
+/// Per-CPU memory.
+///
+/// # Invariants
+///
+/// Owns memory for [`TOGETHER`] sets of `N` counters, at 0 when it was made.
+struct Block<const N: usize>(NonNull<u64>);
+
+impl<const N: usize> Block<N> {
+    fn new() -> Result<Self> {
+        // SAFETY: No requirements.
+        let p = unsafe { helpers::percpu_alloc(TOGETHER * N * size_of::<u64>()) };
+        // INVARIANT: Just allocated, which clears it.
+        Ok(Self(NonNull::new(p.cast()).ok_or(ENOMEM)?))
+    }
+}
+
+impl<const N: usize> Drop for Block<N> {
+    fn drop(&mut self) {
+        // SAFETY: By the type's invariant.
+        unsafe { helpers::percpu_free(self.0.as_ptr().cast()) };
+    }
+}
+
+// SAFETY: Freed from everywhere; what is in it is the business of who has it.
+unsafe impl<const N: usize> Send for Block<N> {}
+// SAFETY: As above.
+unsafe impl<const N: usize> Sync for Block<N> {}
+
+/// Where sets of counters come from. Its memory lives as long as a set that came from it.
+///
+/// # Invariants
+///
+/// Of `block` the first `taken` sets were given away, and no others.
+pub struct Pool<const N: usize> {
+    block: Option<Arc<Block<N>>>,
+    taken: usize,
+}
+
+impl<const N: usize> Pool<N> {
+    /// Without memory yet.
+    #[allow(clippy::new_without_default)]
+    pub const fn new() -> Self {
+        // INVARIANT: No block.
+        Self {
+            block: None,
+            taken: 0,
+        }
+    }
+}
 
 /// `N` counters of 64 bits.
 ///
 /// # Invariants
 ///
-/// Owns per-CPU memory of this size.
-pub struct Counters<const N: usize>(NonNull<u64>);
+/// A set of `N` counters in the block, which nobody else has.
+pub struct Counters<const N: usize> {
+    set: *mut u64,
+    _block: Arc<Block<N>>,
+}
 
 // SAFETY: Each CPU changes its own, and reads of 64 bits are atomic: the project is for 64-bit
 // machines only.
@@ -22,11 +79,27 @@ unsafe impl<const N: usize> Sync for Counters<N> {}
 
 impl<const N: usize> Counters<N> {
     /// Counters at 0. Sleeps.
-    pub fn new() -> Result<Self> {
-        // SAFETY: No requirements.
-        let p = unsafe { helpers::percpu_alloc(N * size_of::<u64>()) };
-        // INVARIANT: Just allocated.
-        Ok(Self(NonNull::new(p.cast()).ok_or(ENOMEM)?))
+    pub fn new(pool: &mut Pool<N>) -> Result<Self> {
+        let block = match pool.block.take() {
+            Some(block) => block,
+            None => {
+                pool.taken = 0;
+                Arc::new(Block::new()?, GFP_KERNEL)?
+            }
+        };
+        let set = block.0.as_ptr().wrapping_add(pool.taken * N);
+        // INVARIANT: This one is given away now, and a pool that has none left has no block.
+        pool.taken += 1;
+        if pool.taken < TOGETHER {
+            pool.block = Some(block.clone());
+        }
+        // INVARIANT: By the pool's invariant nobody has it.
+        Ok(Self { set, _block: block })
+    }
+
+    #[inline]
+    fn at(&self, i: usize) -> *mut u64 {
+        self.set.wrapping_add(i)
     }
 
     /// Adds 1 to counter `I` of each of three sets.
@@ -34,13 +107,7 @@ impl<const N: usize> Counters<N> {
     pub fn inc3<const I: usize>(a: &Self, b: &Self, c: &Self) {
         const { assert!(I < N) };
         // SAFETY: By the type's invariant, and `I` is below `N`.
-        unsafe {
-            helpers::percpu_inc3(
-                a.0.as_ptr().wrapping_add(I),
-                b.0.as_ptr().wrapping_add(I),
-                c.0.as_ptr().wrapping_add(I),
-            )
-        };
+        unsafe { helpers::percpu_inc3(a.at(I), b.at(I), c.at(I)) };
     }
 
     /// Adds 1 to counter `I` and `bytes` to the one after it, of each of three sets.
@@ -48,20 +115,13 @@ impl<const N: usize> Counters<N> {
     pub fn count3<const I: usize>(a: &Self, b: &Self, c: &Self, bytes: u32) {
         const { assert!(I + 1 < N) };
         // SAFETY: By the type's invariant, and `I + 1` is below `N`.
-        unsafe {
-            helpers::percpu_count3(
-                a.0.as_ptr().wrapping_add(I),
-                b.0.as_ptr().wrapping_add(I),
-                c.0.as_ptr().wrapping_add(I),
-                bytes,
-            )
-        };
+        unsafe { helpers::percpu_count3(a.at(I), b.at(I), c.at(I), bytes) };
     }
 
     /// What one CPU counted; `None` if there cannot be such a CPU.
     pub fn of_cpu(&self, cpu: u32) -> Option<[u64; N]> {
         // SAFETY: By the type's invariant.
-        let p = unsafe { helpers::percpu_ptr(self.0.as_ptr().cast(), cpu) }.cast::<u64>();
+        let p = unsafe { helpers::percpu_ptr(self.at(0).cast(), cpu) }.cast::<u64>();
         if p.is_null() {
             return None;
         }
@@ -77,7 +137,7 @@ impl<const N: usize> Counters<N> {
     pub fn sum(&self) -> [u64; N] {
         let mut sum = [0u64; N];
         // SAFETY: By the type's invariant there are `N` counters, and `sum` has room for as many.
-        unsafe { helpers::percpu_sum(self.0.as_ptr(), sum.as_mut_ptr(), N) };
+        unsafe { helpers::percpu_sum(self.at(0), sum.as_mut_ptr(), N) };
         sum
     }
 }
@@ -87,14 +147,7 @@ impl Counters<5> {
     #[inline]
     pub fn total(&self) -> u64 {
         // SAFETY: By the type's invariant there are 5 counters.
-        unsafe { helpers::percpu_total5(self.0.as_ptr()) }
-    }
-}
-
-impl<const N: usize> Drop for Counters<N> {
-    fn drop(&mut self) {
-        // SAFETY: By the type's invariant.
-        unsafe { helpers::percpu_free(self.0.as_ptr().cast()) };
+        unsafe { helpers::percpu_total5(self.at(0)) }
     }
 }
 

@@ -341,7 +341,7 @@ impl<T: Object> Arc<T> {
 
     /// Number of references there are now.
     pub fn count(&self) -> u32 {
-        self.as_ref().0.refs.load(Ordering::Relaxed)
+        self.as_ref().count()
     }
 
     /// Whether both are the same object.
@@ -451,6 +451,12 @@ impl<'g, T: Object> Ref<'g, T> {
     #[inline]
     pub fn ptr_eq(self, other: Ref<'_, T>) -> bool {
         ptr::eq(self.0, other.0)
+    }
+
+    /// Number of references there are now.
+    #[inline]
+    pub fn count(self) -> u32 {
+        self.0.refs.load(Ordering::Relaxed)
     }
 
     /// The hash that it is linked under through `slot`, if it is or was.

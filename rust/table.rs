@@ -151,8 +151,6 @@ const MAX_BITS: u32 = 30;
 
 /// What `Inner::linked` is while an object is being put into a table.
 const BUSY: u32 = u32::MAX << LINKS;
-/// The bits of `Inner::linked` that stand for links.
-const LINK_BITS: u32 = (1 << LINKS) - 1;
 
 // SAFETY: Holds `Arc<T>`s, which are `Send`; all else is shared by locks and atomics.
 unsafe impl<T: Object> Send for Table<T> {}
@@ -312,6 +310,28 @@ impl<T: Object> Table<T> {
         })
     }
 
+    /// Takes out one of those in chain `at` or in a chain after it, which `at` then is; `None` if there
+    /// is none. Start with 0. A resize meanwhile can hide some.
+    pub fn pop(&self, _rcu: Rcu<'_>, at: &mut usize) -> Option<Arc<T>> {
+        let cur = self.cur.load(Ordering::Acquire);
+        // SAFETY: By the type's invariant, for as long as RCU is held.
+        let cur = unsafe { cur.as_ref() }?;
+        while let Some(chain) = cur.chains().get(*at) {
+            let link = chain.load(Ordering::Acquire);
+            if link.is_null() {
+                *at = at.wrapping_add(1);
+                continue;
+            }
+            // SAFETY: What is linked is a live object, and RCU keeps it.
+            let obj = unsafe { Ref::from_raw(Inner::<T>::from_link(link).0) };
+            // If another was faster the chain begins with the next one.
+            if let Some(obj) = self.remove(obj) {
+                return Some(obj);
+            }
+        }
+        None
+    }
+
     /// Takes `obj` out if the table has the only reference.
     #[inline]
     pub fn remove_if_last(&self, obj: Ref<'_, T>) -> Option<Unique<T>> {
@@ -330,17 +350,13 @@ impl<T: Object> Table<T> {
             if linked >> LINKS != self.id.0 {
                 return false;
             }
-            let (a, b) = match linked & LINK_BITS {
-                1 => (hash(0), hash(0)),
-                2 => (hash(1), hash(1)),
-                _ => (hash(0), hash(1)),
-            };
+            let (hash0, hash1) = (hash(0), hash(1));
+            let a = if linked & 1 != 0 { hash0 } else { hash1 };
+            let b = if linked & 2 != 0 { hash1 } else { hash0 };
             let guard = self.lock(a, b);
             // It may have been taken out, and put in again elsewhere, before we had the locks.
-            let same = linked == inner.linked.load(Ordering::Acquire);
-            let (x, y) = (self.stripe(hash(0)), self.stripe(hash(1)));
-            let locked = |s| s == guard.a || s == guard.b;
-            if same && (linked & 1 == 0 || locked(x)) && (linked & 2 == 0 || locked(y)) {
+            let same = inner.linked.load(Ordering::Acquire) == linked;
+            if same && (hash(0), hash(1)) == (hash0, hash1) {
                 break (guard, linked);
             }
         };
