@@ -230,7 +230,7 @@ fn binding(what: &str, c: &Conn, dest: &Dest) {
             status.flags().fwd_tag(),
             status.state(),
             status.flags().bits(),
-            dest.total()
+            dest.conns().total()
         ),
     );
 }

@@ -516,8 +516,9 @@ fn fill_dest(msg: &mut Msg<'_>, dest: &Dest) -> Result {
             dest_attr::L_THRESH,
             dest.l_threshold.load(Ordering::Relaxed),
         )?;
-        msg.u32(dest_attr::ACTIVE_CONNS, dest.active() as u32)?;
-        msg.u32(dest_attr::INACT_CONNS, dest.inactive() as u32)?;
+        let conns = dest.conns();
+        msg.u32(dest_attr::ACTIVE_CONNS, conns.active() as u32)?;
+        msg.u32(dest_attr::INACT_CONNS, conns.inactive() as u32)?;
         let persistent = dest.persistent.load(Ordering::Relaxed);
         msg.u32(dest_attr::PERSIST_CONNS, persistent as u32)?;
         msg.u16(dest_attr::ADDR_FAMILY, dest.af.num())?;

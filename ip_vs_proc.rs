@@ -89,8 +89,7 @@ fn show_dest(dest: &Dest, out: &mut Writer<'_>) {
         end: Endpoint::new(dest.addr, dest.port),
         flags: dest.conn_flags(),
         weight: dest.weight(),
-        active: dest.active(),
-        total: dest.total(),
+        conns: dest.conns(),
     };
     written(procfmt::dest_line(out, &line));
 }

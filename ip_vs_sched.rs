@@ -17,6 +17,7 @@ use core::{
 };
 use ipvs_logic::{
     addr::{self, Addr, Af, Port, Proto, Tuple},
+    conns::Conns,
     ctl::ServiceKey,
     flags::SvcFlags,
     sched::DestView,
@@ -78,12 +79,8 @@ impl DestView for DestRef {
         self.0.is_overloaded()
     }
     #[inline]
-    fn active(&self) -> i32 {
-        self.0.active()
-    }
-    #[inline]
-    fn total(&self) -> i32 {
-        self.0.total()
+    fn conns(&self) -> Conns {
+        self.0.conns()
     }
     #[inline]
     fn available(&self) -> bool {

@@ -187,6 +187,7 @@ fn service_entry(svc: &Service, rcu: Rcu<'_>) -> Result<ServiceEntry> {
 }
 
 fn dest_entry(dest: &Dest) -> DestEntry {
+    let conns = dest.conns();
     DestEntry {
         key: DestKey {
             af: dest.af,
@@ -197,8 +198,8 @@ fn dest_entry(dest: &Dest) -> DestEntry {
         weight: dest.weight(),
         u_threshold: dest.u_threshold.load(Ordering::Relaxed),
         l_threshold: dest.l_threshold.load(Ordering::Relaxed),
-        active: dest.active() as u32,
-        inactive: dest.inactive() as u32,
+        active: conns.active() as u32,
+        inactive: conns.inactive() as u32,
         persistent: dest.persistent.load(Ordering::Relaxed) as u32,
         stats: dest.stats.snapshot(),
     }

@@ -10,6 +10,7 @@ use crate::{
 use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU16, AtomicU32, AtomicU64, Ordering};
 use ipvs_logic::{
     addr::{Addr, Af, Port},
+    conns::Conns,
     ctl::{DestConf, DestKey, ServiceKey},
     est::{self, Estimator},
     flags::{ConnFlags, SvcFlags},
@@ -280,6 +281,15 @@ impl Roster {
     }
 }
 
+/// What schedulers look at in each server: in one line of the cache.
+#[repr(align(16))]
+struct Seen {
+    conns: AtomicU64,
+    weight: AtomicI32,
+    /// More connections than it should have.
+    overloaded: AtomicBool,
+}
+
 /// A real server of a service.
 #[pin_data]
 pub struct Dest {
@@ -293,7 +303,6 @@ pub struct Dest {
     pub service: ServiceKey,
     /// Flags that connections get.
     conn_flags: AtomicU32,
-    weight: AtomicI32,
     /// In the trash: since when it has had no connections, in jiffies; 0 if it had some when last
     /// looked at.
     pub idle_since: AtomicU64,
@@ -301,10 +310,7 @@ pub struct Dest {
     pub last_weight: AtomicI32,
     /// In a service, not in the trash.
     available: AtomicBool,
-    /// More connections than it should have.
-    overloaded: AtomicBool,
-    active: AtomicI32,
-    total: AtomicI32,
+    seen: Seen,
     /// Templates.
     pub persistent: AtomicI32,
     /// Thresholds of its number of connections: the given ones.
@@ -347,13 +353,14 @@ impl Dest {
             port,
             service,
             conn_flags: AtomicU32::new(0),
-            weight: AtomicI32::new(0),
             idle_since: AtomicU64::new(0),
             last_weight: AtomicI32::new(0),
             available: AtomicBool::new(false),
-            overloaded: AtomicBool::new(false),
-            active: AtomicI32::new(0),
-            total: AtomicI32::new(0),
+            seen: Seen {
+                conns: AtomicU64::new(Conns::NONE.bits()),
+                weight: AtomicI32::new(0),
+                overloaded: AtomicBool::new(false),
+            },
             persistent: AtomicI32::new(0),
             u_threshold: AtomicU32::new(0),
             l_threshold: AtomicU32::new(0),
@@ -373,7 +380,7 @@ impl Dest {
         if is_new || conf.weight != 0 {
             self.last_weight.store(conf.weight, Ordering::Relaxed);
         }
-        self.weight.store(conf.weight, Ordering::Relaxed);
+        self.seen.weight.store(conf.weight, Ordering::Relaxed);
         let flags = conf.effective_flags();
         self.conn_flags.store(flags.bits(), Ordering::Relaxed);
         self.tun_type.store(conf.tun_type, Ordering::Relaxed);
@@ -394,7 +401,7 @@ impl Dest {
     /// Its share of new connections.
     #[inline]
     pub fn weight(&self) -> i32 {
-        self.weight.load(Ordering::Relaxed)
+        self.seen.weight.load(Ordering::Relaxed)
     }
 
     /// Whether it is in a service.
@@ -411,31 +418,24 @@ impl Dest {
     /// Whether it has more connections than it should.
     #[inline]
     pub fn is_overloaded(&self) -> bool {
-        self.overloaded.load(Ordering::Relaxed)
+        self.seen.overloaded.load(Ordering::Relaxed)
     }
 
-    /// Connections that carry something.
+    /// How many connections it has.
     #[inline]
-    pub fn active(&self) -> i32 {
-        self.active.load(Ordering::Relaxed)
-    }
-
-    /// All connections.
-    #[inline]
-    pub fn total(&self) -> i32 {
-        self.total.load(Ordering::Relaxed)
-    }
-
-    /// Connections that are about to end or to begin; never negative.
-    pub fn inactive(&self) -> i32 {
-        self.total().wrapping_sub(self.active()).max(0)
+    pub fn conns(&self) -> Conns {
+        Conns::from_bits(self.seen.conns.load(Ordering::Relaxed))
     }
 
     /// A connection became active, or stopped being that.
     #[inline]
     pub fn set_conn_active(&self, active: bool) {
-        let by = if active { 1 } else { -1 };
-        self.active.fetch_add(by, Ordering::Relaxed);
+        let conns = &self.seen.conns;
+        if active {
+            conns.fetch_add(Conns::ACTIVE, Ordering::Relaxed);
+        } else {
+            conns.fetch_sub(Conns::ACTIVE, Ordering::Relaxed);
+        }
     }
 
     /// A connection with these flags was bound to it.
@@ -445,10 +445,9 @@ impl Dest {
             self.persistent.fetch_add(1, Ordering::Relaxed);
             return;
         }
-        if !flags.contains(ConnFlags::INACTIVE) {
-            self.set_conn_active(true);
-        }
-        let total = self.total.fetch_add(1, Ordering::Relaxed).wrapping_add(1);
+        let one = Self::one(flags);
+        let before = self.seen.conns.fetch_add(one, Ordering::Relaxed);
+        let total = Conns::from_bits(before.wrapping_add(one)).total();
         if total as u32 == self.u_threshold.load(Ordering::Relaxed) {
             let _lock = self.overload_lock.lock();
             self.update_overload(overload::Mode::Added);
@@ -462,13 +461,24 @@ impl Dest {
             self.persistent.fetch_sub(1, Ordering::Relaxed);
             return;
         }
-        if !flags.contains(ConnFlags::INACTIVE) {
-            self.set_conn_active(false);
-        }
-        let total = self.total.fetch_sub(1, Ordering::Relaxed);
+        let before = self
+            .seen
+            .conns
+            .fetch_sub(Self::one(flags), Ordering::Relaxed);
+        let total = Conns::from_bits(before).total();
         if self.u_threshold.load(Ordering::Relaxed) != 0 && total as u32 == self.lower_threshold() {
             let _lock = self.overload_lock.lock();
             self.update_overload(overload::Mode::Removed);
+        }
+    }
+
+    /// What a connection with these flags counts.
+    #[inline]
+    fn one(flags: ConnFlags) -> u64 {
+        if flags.contains(ConnFlags::INACTIVE) {
+            Conns::ONE
+        } else {
+            Conns::ONE.wrapping_add(Conns::ACTIVE)
         }
     }
 
@@ -484,11 +494,11 @@ impl Dest {
         let now = overload::update(
             self.u_threshold.load(Ordering::Relaxed),
             self.l_threshold.load(Ordering::Relaxed),
-            self.total(),
+            self.conns().total(),
             mode,
             self.is_overloaded(),
         );
-        self.overloaded.store(now, Ordering::Relaxed);
+        self.seen.overloaded.store(now, Ordering::Relaxed);
     }
 
     /// Forgets the way to it.

@@ -22,6 +22,7 @@
 
 pub mod addr;
 pub mod checksum;
+pub mod conns;
 pub mod ctl;
 pub mod defense;
 pub mod est;

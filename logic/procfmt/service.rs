@@ -5,9 +5,9 @@
 
 use super::Line;
 use crate::addr::{Af, Endpoint};
+use crate::conns::Conns;
 use crate::ctl::ServiceKey;
 use crate::flags::{ConnFlags, SvcFlags, VERSION_CODE};
-use crate::sched::inactive;
 use core::fmt;
 
 /// A service as shown.
@@ -36,10 +36,8 @@ pub struct DestLine {
     pub flags: ConnFlags,
     /// Its weight.
     pub weight: i32,
-    /// Number of active connections.
-    pub active: i32,
-    /// Number of all connections.
-    pub total: i32,
+    /// How many connections it has.
+    pub conns: Conns,
 }
 
 /// The version as the socket option `VERSION` gives it; `size` is that of the connection table.
@@ -131,9 +129,9 @@ pub fn dest_line<W: fmt::Write + ?Sized>(w: &mut W, dest: &DestLine) -> fmt::Res
     line.byte(b' ');
     line.dec_left(dest.weight.into(), 6);
     line.byte(b' ');
-    line.dec_left(dest.active.into(), 10);
+    line.dec_left(dest.conns.active().into(), 10);
     line.byte(b' ');
-    line.dec_left(inactive(dest.active, dest.total).into(), 10);
+    line.dec_left(dest.conns.inactive().into(), 10);
     line.byte(b'\n');
     line.write_to(w)
 }
@@ -180,8 +178,7 @@ mod tests {
                 end,
                 flags,
                 weight,
-                active,
-                total,
+                conns: Conns::new(active, total),
             },
         )
         .unwrap();

@@ -3,20 +3,20 @@
 //!
 //! C counterpart: net/netfilter/ipvs/ip_vs_fo.c.
 
-use super::DestView;
+use super::{place, DestView};
 
 /// Chooses the destination of the highest weight, the first of equals.
 #[inline]
 pub fn pick<D: DestView>(dests: &[D]) -> Option<usize> {
     let mut best = None;
     let mut highest = 0;
-    for (i, d) in dests.iter().enumerate() {
+    for d in dests {
         let weight = d.weight();
         if weight > highest && !d.overloaded() {
-            (best, highest) = (Some(i), weight);
+            (best, highest) = (Some(d), weight);
         }
     }
-    best
+    place(dests, best?)
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 //!
 //! C counterpart: net/netfilter/ipvs/ip_vs_lblc.c.
 
-use super::{eligible, fold, hash_32, overhead, DestView};
+use super::{first, fold, hash_32, place, DestView};
 use crate::addr::{Addr, Af};
 
 /// More entries than this are too many: the oldest go.
@@ -64,50 +64,40 @@ pub fn check(counter: &mut u32, entries: i32) -> Check {
 /// Whether a destination has more than it should while another one has less than half of that.
 #[inline]
 pub fn is_overloaded<D: DestView>(dest: &D, dests: &[D]) -> bool {
-    dest.active() > dest.weight()
+    dest.conns().active() > dest.weight()
         && dests
             .iter()
-            .any(|d| d.active().wrapping_mul(2) < d.weight())
+            .any(|d| d.conns().active().wrapping_mul(2) < d.weight())
 }
 
 /// The one of a set with the least load for its weight.
 #[inline]
 pub fn least<D: DestView>(set: &[D]) -> Option<usize> {
-    let may = |d: &D| eligible(d) && d.available();
-    let first = set.iter().position(may)?;
-    let dest = set.get(first)?;
-    let (mut least, mut load) = (first, i64::from(overhead(dest)));
-    let mut weight = i64::from(dest.weight());
-    for (i, d) in set.iter().enumerate().skip(first.saturating_add(1)) {
-        if d.overloaded() || !d.available() {
-            continue;
-        }
-        let (l, w) = (i64::from(overhead(d)), i64::from(d.weight()));
-        if load.wrapping_mul(w) > l.wrapping_mul(weight) {
-            (least, load, weight) = (i, l, w);
-        }
-    }
-    Some(least)
+    super::least(
+        set,
+        |d| d.conns().load(),
+        |d| !d.overloaded() && d.available(),
+    )
 }
 
 /// The one of a set with the most load for its weight, whether it may get connections or not.
 pub fn most<D: DestView>(set: &[D]) -> Option<usize> {
-    let first = set.iter().position(|d| d.weight() > 0)?;
-    let dest = set.get(first)?;
-    let (mut most, mut load) = (first, i64::from(overhead(dest)));
-    let mut weight = i64::from(dest.weight());
-    for (i, d) in set.iter().enumerate().skip(first.saturating_add(1)) {
-        let (l, w) = (i64::from(overhead(d)), i64::from(d.weight()));
-        if w > 0 && load.wrapping_mul(w) < l.wrapping_mul(weight) {
-            (most, load, weight) = (i, l, w);
+    let (mut most, rest) = first(set, |d| d.weight() > 0)?;
+    let of = |d: &D| (i64::from(d.conns().load()), i64::from(d.weight()));
+    let (mut most_load, mut most_weight) = of(most);
+    for d in rest {
+        let (load, weight) = of(d);
+        if weight > 0 && most_load.wrapping_mul(weight) < load.wrapping_mul(most_weight) {
+            (most, most_load, most_weight) = (d, load, weight);
         }
     }
-    Some(most)
+    place(set, most)
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::{
+        eligible,
         testing::{dest, Dest},
         wlc,
     };

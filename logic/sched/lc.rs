@@ -3,20 +3,18 @@
 //!
 //! C counterpart: net/netfilter/ipvs/ip_vs_lc.c.
 
-use super::{first, overhead, place, DestView};
+use super::{first, place, DestView};
 
 /// Chooses the destination with the least load, the first of equals. Weights only matter when they
 /// are 0.
 #[inline]
 pub fn pick<D: DestView>(dests: &[D]) -> Option<usize> {
-    let (mut least, rest) = first(dests, |d| !d.overloaded() && d.weight() != 0)?;
-    let mut least_load = overhead(least) as u32;
+    let may = |d: &D| !d.overloaded() && d.weight() != 0;
+    let (mut least, rest) = first(dests, may)?;
+    let mut least_load = least.conns().load() as u32;
     for d in rest {
-        if d.overloaded() || d.weight() == 0 {
-            continue;
-        }
-        let load = overhead(d) as u32;
-        if load < least_load {
+        let load = d.conns().load() as u32;
+        if load < least_load && may(d) {
             (least, least_load) = (d, load);
         }
     }

@@ -18,7 +18,10 @@ pub mod twos;
 pub mod wlc;
 pub mod wrr;
 
-use crate::addr::{Addr, Af};
+use crate::{
+    addr::{Addr, Af},
+    conns::Conns,
+};
 
 /// What schedulers look at in a destination.
 pub trait DestView {
@@ -26,10 +29,8 @@ pub trait DestView {
     fn weight(&self) -> i32;
     /// Whether it has more connections than its threshold allows.
     fn overloaded(&self) -> bool;
-    /// Number of active connections.
-    fn active(&self) -> i32;
-    /// Number of all connections.
-    fn total(&self) -> i32;
+    /// How many connections it has.
+    fn conns(&self) -> Conns;
     /// Whether it is in its service, and not removed.
     fn available(&self) -> bool;
 }
@@ -46,13 +47,8 @@ impl<D: DestView + ?Sized> DestView for &D {
     }
 
     #[inline]
-    fn active(&self) -> i32 {
-        (**self).active()
-    }
-
-    #[inline]
-    fn total(&self) -> i32 {
-        (**self).total()
+    fn conns(&self) -> Conns {
+        (**self).conns()
     }
 
     #[inline]
@@ -83,11 +79,28 @@ pub(crate) fn place<D>(dests: &[D], dest: &D) -> Option<usize> {
     bytes.checked_div(size_of::<D>())
 }
 
-/// The load a destination carries (`ip_vs_dest_conn_overhead()`): an active connection counts as 257
-/// inactive ones. Wraps around.
+/// Chooses the destination with the least load per weight, the first of equals, among those that `may`
+/// get a connection and have a weight.
+///
+/// `a / b < c / d` is decided as `a * d < c * b`. Once a first destination is found, others of weight
+/// 0 lose against it, since no load is less than none.
 #[inline]
-pub fn overhead<D: DestView>(dest: &D) -> i32 {
-    dest.active().wrapping_shl(8).wrapping_add(dest.total())
+pub(crate) fn least<D: DestView>(
+    dests: &[D],
+    load: impl Fn(&D) -> i32,
+    may: impl Fn(&D) -> bool,
+) -> Option<usize> {
+    let (mut least, rest) = first(dests, |d| d.weight() > 0 && may(d))?;
+    let mut least_load = i64::from(load(least));
+    let mut least_weight = i64::from(least.weight());
+    for d in rest {
+        let (load, weight) = (i64::from(load(d)), i64::from(d.weight()));
+        // Products of 32-bit numbers fit. Whether it may is asked last, as few come that far.
+        if least_load.wrapping_mul(weight) > load.wrapping_mul(least_weight) && may(d) {
+            (least, least_load, least_weight) = (d, load, weight);
+        }
+    }
+    place(dests, least)
 }
 
 /// An address in 32 bits, as hashes take it: the words of an IPv6 address are XORed.
@@ -126,21 +139,9 @@ pub(crate) fn gcd_max(weights: impl Iterator<Item = i32>) -> (i32, i32) {
     })
 }
 
-/// Number of inactive connections (`ip_vs_dest_inactconns()`): never negative, although the two
-/// counters are not read at once.
-#[inline]
-pub const fn inactive(active: i32, total: i32) -> i32 {
-    let n = total.wrapping_sub(active);
-    if n < 0 {
-        0
-    } else {
-        n
-    }
-}
-
 #[cfg(test)]
 pub(crate) mod testing {
-    use super::DestView;
+    use super::{Conns, DestView};
     use proptest::prelude::*;
 
     /// A destination for tests.
@@ -161,11 +162,8 @@ pub(crate) mod testing {
         fn overloaded(&self) -> bool {
             self.overloaded
         }
-        fn active(&self) -> i32 {
-            self.active
-        }
-        fn total(&self) -> i32 {
-            self.total
+        fn conns(&self) -> Conns {
+            Conns::new(self.active, self.total)
         }
         fn available(&self) -> bool {
             !self.removed
@@ -192,18 +190,6 @@ pub(crate) mod testing {
 mod tests {
     use super::testing::Dest;
     use super::*;
-
-    #[test]
-    fn load() {
-        let d = |active, total| Dest {
-            active,
-            total,
-            ..Dest::default()
-        };
-        assert_eq!(overhead(&d(2, 3)), 515);
-        assert_eq!(overhead(&&d(0, 7)), 7);
-        assert_eq!(overhead(&d(i32::MAX, i32::MAX)), i32::MAX - 256);
-    }
 
     #[test]
     fn arithmetic() {
@@ -236,14 +222,5 @@ mod tests {
             overloaded: true,
             ..d
         }));
-    }
-
-    #[test]
-    fn inactive_is_never_negative() {
-        assert_eq!(inactive(3, 5), 2);
-        assert_eq!(inactive(5, 3), 0);
-        // The difference is taken with wrap-around first, as in C.
-        assert_eq!(inactive(-1, i32::MAX), 0);
-        assert_eq!(inactive(i32::MAX, i32::MIN), 1);
     }
 }

@@ -3,27 +3,30 @@
 //!
 //! C counterpart: net/netfilter/ipvs/ip_vs_nq.c.
 
-use super::{sed::expected, DestView};
+use super::{first, place, sed::expected, DestView};
 
 /// Chooses the first idle destination; without any, that with the shortest expected delay.
 #[inline]
 pub fn pick<D: DestView>(dests: &[D]) -> Option<usize> {
-    let mut least = None;
-    let (mut least_load, mut least_weight) = (0i64, 0i64);
-    for (i, d) in dests.iter().enumerate() {
-        if d.overloaded() || d.weight() == 0 {
-            continue;
+    let may = |d: &D| !d.overloaded() && d.weight() != 0;
+    let (mut least, rest) = first(dests, may)?;
+    let mut least_load = i64::from(expected(least));
+    let mut least_weight = i64::from(least.weight());
+    // Idle: the new one would be the only one.
+    if least_load == 1 {
+        return place(dests, least);
+    }
+    for d in rest {
+        let (load, weight) = (i64::from(expected(d)), i64::from(d.weight()));
+        if load == 1 && may(d) {
+            return place(dests, d);
         }
-        if d.active() == 0 {
-            return Some(i);
-        }
-        let (load, weight) = (expected(d), i64::from(d.weight()));
         // Products of 32-bit numbers fit.
-        if least.is_none() || least_load.wrapping_mul(weight) > load.wrapping_mul(least_weight) {
-            (least, least_load, least_weight) = (Some(i), load, weight);
+        if least_load.wrapping_mul(weight) > load.wrapping_mul(least_weight) && may(d) {
+            (least, least_load, least_weight) = (d, load, weight);
         }
     }
-    least
+    place(dests, least)
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 //!
 //! C counterpart: net/netfilter/ipvs/ip_vs_ovf.c.
 
-use super::DestView;
+use super::{place, DestView};
 
 /// Chooses the destination of the highest weight, the first of equals, among those with no more
 /// active connections than their weight.
@@ -11,21 +11,21 @@ use super::DestView;
 pub fn pick<D: DestView>(dests: &[D]) -> Option<usize> {
     let mut best = None;
     let mut highest = 0;
-    for (i, d) in dests.iter().enumerate() {
+    for d in dests {
         let weight = d.weight();
-        if d.overloaded() || weight == 0 || d.active() > weight {
-            continue;
-        }
-        if best.is_none() || weight > highest {
-            (best, highest) = (Some(i), weight);
+        if weight > highest && d.conns().active() <= weight && !d.overloaded() {
+            (best, highest) = (Some(d), weight);
         }
     }
-    best
+    place(dests, best?)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{dest, Dest};
+    use super::super::{
+        eligible,
+        testing::{dest, Dest},
+    };
     use super::*;
     use proptest::prelude::*;
 
@@ -44,7 +44,7 @@ mod tests {
     proptest! {
         #[test]
         fn the_highest_with_room(dests in prop::collection::vec(dest(), 0..12)) {
-            let may = |d: &Dest| !d.overloaded && d.weight != 0 && d.active <= d.weight;
+            let may = |d: &Dest| eligible(d) && d.active <= d.weight;
             let highest = dests.iter().filter(|d| may(d)).map(|d| d.weight).max();
             let first = |d: &Dest| may(d) && Some(d.weight) == highest;
             prop_assert_eq!(pick(&dests), dests.iter().position(first));

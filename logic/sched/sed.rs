@@ -3,37 +3,24 @@
 //!
 //! C counterpart: net/netfilter/ipvs/ip_vs_sed.c.
 
-use super::{eligible, first, place, DestView};
+use super::{least, DestView};
 
 /// Connections a destination would have with one more.
 #[inline]
-pub(super) fn expected<D: DestView>(dest: &D) -> i64 {
-    i64::from(dest.active().wrapping_add(1))
+pub(super) fn expected<D: DestView>(dest: &D) -> i32 {
+    dest.conns().active().wrapping_add(1)
 }
 
 /// Chooses the destination that one more connection would burden least for its weight, the first of
 /// equals.
 #[inline]
 pub fn pick<D: DestView>(dests: &[D]) -> Option<usize> {
-    let (mut least, rest) = first(dests, eligible)?;
-    let mut least_load = expected(least);
-    let mut least_weight = i64::from(least.weight());
-    for d in rest {
-        if d.overloaded() {
-            continue;
-        }
-        let (load, weight) = (expected(d), i64::from(d.weight()));
-        // Products of 32-bit numbers fit. One of weight 0 never wins: no load is below 1.
-        if least_load.wrapping_mul(weight) > load.wrapping_mul(least_weight) {
-            (least, least_load, least_weight) = (d, load, weight);
-        }
-    }
-    place(dests, least)
+    least(dests, expected, |d| !d.overloaded())
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::Dest;
+    use super::super::{eligible, testing::Dest};
     use super::*;
     use proptest::prelude::*;
 

@@ -3,7 +3,7 @@
 //!
 //! C counterpart: net/netfilter/ipvs/ip_vs_twos.c.
 
-use super::{eligible, overhead, DestView};
+use super::{place, DestView};
 
 /// Draws a number below `ceil`, which is not 0, from a source of random words, each with the same
 /// probability.
@@ -19,53 +19,57 @@ pub fn below(ceil: u32, mut word: impl FnMut() -> u32) -> u32 {
     }
 }
 
+/// The weight of a destination that may get a connection, otherwise 0.
+#[inline]
+fn share<D: DestView>(dest: &D) -> i32 {
+    if dest.overloaded() {
+        0
+    } else {
+        dest.weight()
+    }
+}
+
 /// Chooses the less loaded for its weight of two destinations, which may be the same, that are drawn
 /// with `draw(n)`: a random number below `n`.
 pub fn pick<D: DestView>(dests: &[D], mut draw: impl FnMut(u32) -> u32) -> Option<usize> {
     let mut sum = 0i32;
     let mut last = None;
-    for (i, d) in dests.iter().enumerate() {
-        if eligible(d) {
-            (sum, last) = (sum.wrapping_add(d.weight()), Some(i));
+    for d in dests {
+        let share = share(d);
+        if share > 0 {
+            (sum, last) = (sum.wrapping_add(share), Some(d));
         }
     }
     let last = last?;
     // One more than the weights are: both 0 and 1 mean the first destination.
     let ceil = (sum.wrapping_add(1) as u32).max(1);
-    let mut left = [draw(ceil) as i32, draw(ceil) as i32];
-    let mut drawn: [Option<(usize, i32, i32)>; 2] = [None; 2];
-    for (i, d) in dests.iter().enumerate() {
-        if !eligible(d) {
-            continue;
-        }
-        let weight = d.weight();
-        for (rest, choice) in left.iter_mut().zip(&mut drawn) {
-            *rest = rest.wrapping_sub(weight);
-            if *rest <= 0 && choice.is_none() {
-                *choice = Some((i, weight, overhead(d)));
+    let [one, two] = [draw(ceil), draw(ceil)].map(|n| (n as i32).max(1));
+    // That of the lower number is on the way to the other. None is found if weights changed meanwhile.
+    let (mut ahead, mut sum, mut at) = (dests.iter(), 0i32, last);
+    let mut reach = |number: i32| {
+        while sum < number {
+            let Some(d) = ahead.next() else {
+                break;
+            };
+            let share = share(d);
+            if share > 0 {
+                (sum, at) = (sum.wrapping_add(share), d);
             }
         }
-        if drawn.iter().all(Option::is_some) {
-            break;
-        }
-    }
-    match drawn {
-        [Some((a, wa, la)), Some((b, wb, lb))] => {
-            Some(if wb.wrapping_mul(la) > wa.wrapping_mul(lb) {
-                b
-            } else {
-                a
-            })
-        }
-        [Some((a, ..)), None] => Some(a),
-        // Weights changed meanwhile; the first one counts as having no load.
-        [None, _] => Some(last),
-    }
+        at
+    };
+    let (near, far) = (reach(one.min(two)), reach(one.max(two)));
+    let (a, b) = if one <= two { (near, far) } else { (far, near) };
+    let load = |d: &D, other: &D| d.conns().load().wrapping_mul(other.weight());
+    place(dests, if load(a, b) > load(b, a) { b } else { a })
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{dest, Dest};
+    use super::super::{
+        eligible,
+        testing::{dest, Dest},
+    };
     use super::*;
     use proptest::prelude::*;
 

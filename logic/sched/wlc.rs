@@ -3,34 +3,20 @@
 //!
 //! C counterpart: net/netfilter/ipvs/ip_vs_wlc.c.
 
-use super::{eligible, first, overhead, place, DestView};
+use super::{least, DestView};
 
 /// Chooses the destination with the least load per weight, the first of equals.
-///
-/// `a / b < c / d` is decided as `a * d < c * b`. Once a first destination is found, others of weight
-/// 0 lose against it, since no load is less than none.
 #[inline]
 pub fn pick<D: DestView>(dests: &[D]) -> Option<usize> {
-    let (mut least, rest) = first(dests, eligible)?;
-    let mut least_load = i64::from(overhead(least));
-    let mut least_weight = i64::from(least.weight());
-    for d in rest {
-        if d.overloaded() {
-            continue;
-        }
-        let load = i64::from(overhead(d));
-        let weight = i64::from(d.weight());
-        // Products of 32-bit numbers fit.
-        if least_load.wrapping_mul(weight) > load.wrapping_mul(least_weight) {
-            (least, least_load, least_weight) = (d, load, weight);
-        }
-    }
-    place(dests, least)
+    least(dests, |d| d.conns().load(), |d| !d.overloaded())
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{dest, Dest};
+    use super::super::{
+        eligible,
+        testing::{dest, Dest},
+    };
     use super::*;
     use proptest::prelude::*;
 
