@@ -36,7 +36,7 @@ use knet::{
 pub mod cache;
 mod lookup;
 
-pub use lookup::{Lookup, View};
+pub use lookup::{Hashed, Hashing, Table};
 
 /// A real server in the list that a scheduler chooses from.
 #[repr(transparent)]
@@ -309,6 +309,31 @@ impl Registration {
             _ip_vs: ip_vs,
         })
     }
+}
+
+/// The module of a scheduler: registers it while it is loaded. Takes what `module!` takes, with the
+/// [`Scheduler`] as the type.
+#[macro_export]
+macro_rules! module_scheduler {
+    (type: $type:ty, $($rest:tt)*) => {
+        struct SchedulerModule {
+            _registration: $crate::ip_vs_sched::Registration,
+        }
+
+        impl ::kernel::Module for SchedulerModule {
+            fn init(module: &'static ::kernel::ThisModule) -> ::kernel::error::Result<Self> {
+                Ok(Self {
+                    _registration: $crate::ip_vs_sched::Registration::new::<$type>(module)?,
+                })
+            }
+        }
+
+        ::kernel::prelude::module! {
+            type: SchedulerModule,
+            $($rest)*
+            imports_ns: ["IPVS_RS"],
+        }
+    };
 }
 
 impl Drop for Registration {

@@ -4,8 +4,8 @@
 //! C counterparts: the tables of net/netfilter/ipvs/ip_vs_lblc.c and ip_vs_lblcr.c
 
 use super::{DestRef, Setting};
-use crate::ip_vs_ns::{NsArc, NsState};
-use core::sync::atomic::{AtomicU64, Ordering};
+use crate::ip_vs_ns::{Namespaces, NsArc, NsState};
+use core::sync::atomic::{AtomicI32, AtomicU64, Ordering};
 use ipvs_logic::{
     addr::{Addr, Af},
     sched::lblc::{self, Check},
@@ -13,7 +13,10 @@ use ipvs_logic::{
 use kernel::prelude::*;
 use knet::{
     lock::SpinLockBh,
+    net::Net,
+    pernet,
     rcu::{Arc, Object, Rcu, Ref, Slot},
+    sysctl,
     table::{Shape, Table},
     timed::{jiffies, time_before, Expire, Timed, HZ},
     Gfp,
@@ -227,4 +230,24 @@ impl Expire for Remembered {
         let next = jiffies().wrapping_add(time(lblc::CHECK_INTERVAL));
         Timed::restart(this, next);
     }
+}
+
+/// The sysctl of a namespace for the time after which unused entries go, as its only one in `entries`, with
+/// what stock starts with. `None` in namespaces of other users.
+///
+/// # Errors
+///
+/// `ENOMEM`, or `ENOENT` without ip_vs.
+pub fn expiration<'n>(
+    net: &'n Net,
+    at: fn(&NsState) -> &AtomicI32,
+    entries: &'static [sysctl::Entry<NsState>; 1],
+) -> Result<Option<sysctl::Table<'n, NsState>>> {
+    let ns = pernet::get::<Namespaces>(net).ok_or(ENOENT)?;
+    let default = HZ.wrapping_mul(lblc::EXPIRATION) as i32;
+    at(&ns).store(default, Ordering::Relaxed);
+    if !net.is_init() && !net.is_privileged() {
+        return Ok(None);
+    }
+    sysctl::Table::new(net, c"net/ipv4/vs", ns, entries).map(Some)
 }

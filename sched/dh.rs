@@ -5,80 +5,33 @@
 #![forbid(unsafe_code)]
 
 use ip_vs_rs::{
-    ip_vs_sched::{DestRef, Lookup, Registration, Request, Scheduler, Setting},
-    knet::rcu::Rcu,
+    ip_vs_sched::{DestRef, Hashed, Hashing, Request, Table},
     logic::{addr::Af, sched::dh},
+    module_scheduler,
 };
 use kernel::prelude::*;
 
-module! {
-    type: DhModule,
+module_scheduler! {
+    type: Hashed<Dh>,
     name: "ip_vs_dh",
     description: "ipvs destination hashing scheduler",
     license: "GPL",
-    imports_ns: ["IPVS_RS"],
 }
 
-struct Dh {
-    af: Af,
-    table: Lookup,
-}
+struct Dh;
 
-impl Dh {
-    fn assign(&self, dests: &[DestRef]) -> Result {
+impl Hashing for Dh {
+    const NAME: &'static CStr = c"dh";
+
+    fn places(_af: Af, dests: &[DestRef]) -> Result<KVec<u16>> {
         let size = if dests.is_empty() { 0 } else { dh::SIZE };
         let mut places = KVec::from_elem(0, size, GFP_KERNEL)?;
         dh::fill(&mut places, dests.len());
-        self.table.publish(dests, places)
+        Ok(places)
     }
 
-    /// Makes the table anew. Without memory the old one stays.
-    fn update(&self, dests: &[DestRef]) {
-        let _ = self.assign(dests);
-    }
-}
-
-impl Scheduler for Dh {
-    const NAME: &'static CStr = c"dh";
-
-    fn new(setting: &Setting<'_>) -> Result<Self> {
-        let this = Self {
-            af: setting.service.af,
-            table: Lookup::new(),
-        };
-        this.assign(setting.dests)?;
-        Ok(this)
-    }
-
-    fn schedule<'a>(
-        &self,
-        _dests: &'a [DestRef],
-        request: &Request<'_>,
-        rcu: Rcu<'a>,
-    ) -> Option<&'a DestRef> {
-        let table = self.table.view(rcu)?;
-        let bucket = dh::bucket(self.af, request.destination());
-        let chosen = dh::pick(table.places, table.dests, bucket)?;
-        table.dests.get(chosen)
-    }
-
-    fn dest_added(&self, dests: &[DestRef]) {
-        self.update(dests);
-    }
-
-    fn dest_removed(&self, dests: &[DestRef], _index: usize) {
-        self.update(dests);
-    }
-}
-
-struct DhModule {
-    _registration: Registration,
-}
-
-impl kernel::Module for DhModule {
-    fn init(module: &'static ThisModule) -> Result<Self> {
-        Ok(Self {
-            _registration: Registration::new::<Dh>(module)?,
-        })
+    fn pick(table: &Table, request: &Request<'_>) -> Option<usize> {
+        let bucket = dh::bucket(table.af, request.destination());
+        dh::pick(&table.places, &table.dests, bucket)
     }
 }

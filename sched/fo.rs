@@ -5,18 +5,18 @@
 #![forbid(unsafe_code)]
 
 use ip_vs_rs::{
-    ip_vs_sched::{DestRef, Registration, Request, Scheduler, Setting},
+    ip_vs_sched::{DestRef, Request, Scheduler, Setting},
     knet::rcu::Rcu,
     logic::sched::fo,
+    module_scheduler,
 };
 use kernel::prelude::*;
 
-module! {
-    type: FoModule,
+module_scheduler! {
+    type: Fo,
     name: "ip_vs_fo",
     description: "ipvs weighted failover scheduler",
     license: "GPL",
-    imports_ns: ["IPVS_RS"],
 }
 
 struct Fo;
@@ -35,17 +35,5 @@ impl Scheduler for Fo {
         _rcu: Rcu<'a>,
     ) -> Option<&'a DestRef> {
         dests.get(fo::pick(dests)?)
-    }
-}
-
-struct FoModule {
-    _registration: Registration,
-}
-
-impl kernel::Module for FoModule {
-    fn init(module: &'static ThisModule) -> Result<Self> {
-        Ok(Self {
-            _registration: Registration::new::<Fo>(module)?,
-        })
     }
 }

@@ -6,14 +6,16 @@
 
 use core::sync::atomic::Ordering;
 use ip_vs_rs::{
-    ip_vs_ns::{Namespaces, NsState},
-    ip_vs_sched::{cache::Cache, DestRef, Registration, Request, Scheduler, Setting},
+    ip_vs_ns::NsState,
+    ip_vs_sched::{
+        cache::{self, Cache},
+        DestRef, Registration, Request, Scheduler, Setting,
+    },
     knet::{
         net::Net,
-        pernet::{self, Each, EachKey, EachRef, EachRegistration},
+        pernet::{Each, EachKey, EachRef, EachRegistration},
         rcu::Rcu,
         sysctl::{Entry, Table},
-        timed::HZ,
     },
     logic::sched::{lblc, wlc, DestView},
 };
@@ -69,19 +71,12 @@ static ENTRIES: [Entry<NsState>; 1] = [Entry::jiffies(c"lblc_expiration", |ns| {
 })];
 
 impl Each for Settings {
-    /// None in namespaces of other users.
     type Item<'n> = Option<Table<'n, NsState>>;
 
     const KEY: EachRef<Self> = EachRef::new(&KEY);
 
     fn init<'n>(net: &'n Net) -> Result<Self::Item<'n>> {
-        let ns = pernet::get::<Namespaces>(net).ok_or(ENOENT)?;
-        let default = HZ.wrapping_mul(lblc::EXPIRATION) as i32;
-        ns.sysctl.lblc_expiration.store(default, Ordering::Relaxed);
-        if !net.is_init() && !net.is_privileged() {
-            return Ok(None);
-        }
-        Table::new(net, c"net/ipv4/vs", ns, &ENTRIES).map(Some)
+        cache::expiration(net, |ns| &ns.sysctl.lblc_expiration, &ENTRIES)
     }
 }
 

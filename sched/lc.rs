@@ -5,18 +5,18 @@
 #![forbid(unsafe_code)]
 
 use ip_vs_rs::{
-    ip_vs_sched::{DestRef, Registration, Request, Scheduler, Setting},
+    ip_vs_sched::{DestRef, Request, Scheduler, Setting},
     knet::rcu::Rcu,
     logic::sched::lc,
+    module_scheduler,
 };
 use kernel::prelude::*;
 
-module! {
-    type: LcModule,
+module_scheduler! {
+    type: Lc,
     name: "ip_vs_lc",
     description: "ipvs least connection scheduler",
     license: "GPL",
-    imports_ns: ["IPVS_RS"],
 }
 
 struct Lc;
@@ -35,17 +35,5 @@ impl Scheduler for Lc {
         _rcu: Rcu<'a>,
     ) -> Option<&'a DestRef> {
         dests.get(lc::pick(dests)?)
-    }
-}
-
-struct LcModule {
-    _registration: Registration,
-}
-
-impl kernel::Module for LcModule {
-    fn init(module: &'static ThisModule) -> Result<Self> {
-        Ok(Self {
-            _registration: Registration::new::<Lc>(module)?,
-        })
     }
 }

@@ -5,18 +5,18 @@
 #![forbid(unsafe_code)]
 
 use ip_vs_rs::{
-    ip_vs_sched::{DestRef, Registration, Request, Scheduler, Setting},
+    ip_vs_sched::{DestRef, Request, Scheduler, Setting},
     knet::rcu::Rcu,
     logic::sched::nq,
+    module_scheduler,
 };
 use kernel::prelude::*;
 
-module! {
-    type: NqModule,
+module_scheduler! {
+    type: Nq,
     name: "ip_vs_nq",
     description: "ipvs never queue scheduler",
     license: "GPL",
-    imports_ns: ["IPVS_RS"],
 }
 
 struct Nq;
@@ -35,17 +35,5 @@ impl Scheduler for Nq {
         _rcu: Rcu<'a>,
     ) -> Option<&'a DestRef> {
         dests.get(nq::pick(dests)?)
-    }
-}
-
-struct NqModule {
-    _registration: Registration,
-}
-
-impl kernel::Module for NqModule {
-    fn init(module: &'static ThisModule) -> Result<Self> {
-        Ok(Self {
-            _registration: Registration::new::<Nq>(module)?,
-        })
     }
 }

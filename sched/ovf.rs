@@ -5,18 +5,18 @@
 #![forbid(unsafe_code)]
 
 use ip_vs_rs::{
-    ip_vs_sched::{DestRef, Registration, Request, Scheduler, Setting},
+    ip_vs_sched::{DestRef, Request, Scheduler, Setting},
     knet::rcu::Rcu,
     logic::sched::ovf,
+    module_scheduler,
 };
 use kernel::prelude::*;
 
-module! {
-    type: OvfModule,
+module_scheduler! {
+    type: Ovf,
     name: "ip_vs_ovf",
     description: "ipvs overflow connection scheduler",
     license: "GPL",
-    imports_ns: ["IPVS_RS"],
 }
 
 struct Ovf;
@@ -35,17 +35,5 @@ impl Scheduler for Ovf {
         _rcu: Rcu<'a>,
     ) -> Option<&'a DestRef> {
         dests.get(ovf::pick(dests)?)
-    }
-}
-
-struct OvfModule {
-    _registration: Registration,
-}
-
-impl kernel::Module for OvfModule {
-    fn init(module: &'static ThisModule) -> Result<Self> {
-        Ok(Self {
-            _registration: Registration::new::<Ovf>(module)?,
-        })
     }
 }

@@ -6,18 +6,18 @@
 
 use core::sync::atomic::{AtomicU32, Ordering};
 use ip_vs_rs::{
-    ip_vs_sched::{DestRef, Registration, Request, Scheduler, Setting},
+    ip_vs_sched::{DestRef, Request, Scheduler, Setting},
     knet::rcu::Rcu,
     logic::sched::rr::{self, Cursor},
+    module_scheduler,
 };
 use kernel::prelude::*;
 
-module! {
-    type: RrModule,
+module_scheduler! {
+    type: Rr,
     name: "ip_vs_rr",
     description: "ipvs round-robin scheduler",
     license: "GPL",
-    imports_ns: ["IPVS_RS"],
 }
 
 /// The server chosen last, as a [`Cursor`].
@@ -66,17 +66,5 @@ impl Scheduler for Rr {
 
     fn dest_removed(&self, _dests: &[DestRef], index: usize) {
         self.change(|last| rr::on_del(last, index));
-    }
-}
-
-struct RrModule {
-    _registration: Registration,
-}
-
-impl kernel::Module for RrModule {
-    fn init(module: &'static ThisModule) -> Result<Self> {
-        Ok(Self {
-            _registration: Registration::new::<Rr>(module)?,
-        })
     }
 }

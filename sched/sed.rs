@@ -5,18 +5,18 @@
 #![forbid(unsafe_code)]
 
 use ip_vs_rs::{
-    ip_vs_sched::{DestRef, Registration, Request, Scheduler, Setting},
+    ip_vs_sched::{DestRef, Request, Scheduler, Setting},
     knet::rcu::Rcu,
     logic::sched::sed,
+    module_scheduler,
 };
 use kernel::prelude::*;
 
-module! {
-    type: SedModule,
+module_scheduler! {
+    type: Sed,
     name: "ip_vs_sed",
     description: "ipvs shortest expected delay scheduler",
     license: "GPL",
-    imports_ns: ["IPVS_RS"],
 }
 
 struct Sed;
@@ -35,17 +35,5 @@ impl Scheduler for Sed {
         _rcu: Rcu<'a>,
     ) -> Option<&'a DestRef> {
         dests.get(sed::pick(dests)?)
-    }
-}
-
-struct SedModule {
-    _registration: Registration,
-}
-
-impl kernel::Module for SedModule {
-    fn init(module: &'static ThisModule) -> Result<Self> {
-        Ok(Self {
-            _registration: Registration::new::<Sed>(module)?,
-        })
     }
 }

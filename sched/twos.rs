@@ -5,18 +5,18 @@
 #![forbid(unsafe_code)]
 
 use ip_vs_rs::{
-    ip_vs_sched::{DestRef, Registration, Request, Scheduler, Setting},
+    ip_vs_sched::{DestRef, Request, Scheduler, Setting},
     knet::{random, rcu::Rcu},
     logic::sched::twos,
+    module_scheduler,
 };
 use kernel::prelude::*;
 
-module! {
-    type: TwosModule,
+module_scheduler! {
+    type: Twos,
     name: "ip_vs_twos",
     description: "ipvs power of twos choice scheduler",
     license: "GPL",
-    imports_ns: ["IPVS_RS"],
 }
 
 struct Twos;
@@ -35,17 +35,5 @@ impl Scheduler for Twos {
         _rcu: Rcu<'a>,
     ) -> Option<&'a DestRef> {
         dests.get(twos::pick(dests, |ceil| twos::below(ceil, random::word))?)
-    }
-}
-
-struct TwosModule {
-    _registration: Registration,
-}
-
-impl kernel::Module for TwosModule {
-    fn init(module: &'static ThisModule) -> Result<Self> {
-        Ok(Self {
-            _registration: Registration::new::<Twos>(module)?,
-        })
     }
 }

@@ -5,18 +5,18 @@
 #![forbid(unsafe_code)]
 
 use ip_vs_rs::{
-    ip_vs_sched::{DestRef, Registration, Request, Scheduler, Setting},
+    ip_vs_sched::{DestRef, Request, Scheduler, Setting},
     knet::rcu::Rcu,
     logic::sched::wlc,
+    module_scheduler,
 };
 use kernel::prelude::*;
 
-module! {
-    type: WlcModule,
+module_scheduler! {
+    type: Wlc,
     name: "ip_vs_wlc",
     description: "ipvs weighted least connection scheduler",
     license: "GPL",
-    imports_ns: ["IPVS_RS"],
 }
 
 struct Wlc;
@@ -35,17 +35,5 @@ impl Scheduler for Wlc {
         _rcu: Rcu<'a>,
     ) -> Option<&'a DestRef> {
         dests.get(wlc::pick(dests)?)
-    }
-}
-
-struct WlcModule {
-    _registration: Registration,
-}
-
-impl kernel::Module for WlcModule {
-    fn init(module: &'static ThisModule) -> Result<Self> {
-        Ok(Self {
-            _registration: Registration::new::<Wlc>(module)?,
-        })
     }
 }

@@ -5,18 +5,18 @@
 #![forbid(unsafe_code)]
 
 use ip_vs_rs::{
-    ip_vs_sched::{DestRef, Registration, Request, Scheduler, Setting, NO_SERVER},
+    ip_vs_sched::{DestRef, Request, Scheduler, Setting, NO_SERVER},
     knet::{lock::SpinLockBh, rcu::Rcu},
     logic::sched::wrr::State,
+    module_scheduler,
 };
 use kernel::prelude::*;
 
-module! {
-    type: WrrModule,
+module_scheduler! {
+    type: Wrr,
     name: "ip_vs_wrr",
     description: "ipvs weighted round-robin scheduler",
     license: "GPL",
-    imports_ns: ["IPVS_RS"],
 }
 
 /// Where the rounds stand. Each choice moves it, so choices wait for each other, as in stock.
@@ -58,17 +58,5 @@ impl Scheduler for Wrr {
 
     fn dest_changed(&self, dests: &[DestRef]) {
         self.0.lock().change(dests);
-    }
-}
-
-struct WrrModule {
-    _registration: Registration,
-}
-
-impl kernel::Module for WrrModule {
-    fn init(module: &'static ThisModule) -> Result<Self> {
-        Ok(Self {
-            _registration: Registration::new::<Wrr>(module)?,
-        })
     }
 }

@@ -5,18 +5,18 @@
 #![forbid(unsafe_code)]
 
 use ip_vs_rs::{
-    ip_vs_sched::{DestRef, Registration, Request, Scheduler, Setting},
+    ip_vs_sched::{DestRef, Request, Scheduler, Setting},
     knet::{lock::SpinLockBh, rcu::Rcu},
     logic::sched::eligible,
+    module_scheduler,
 };
 use kernel::prelude::*;
 
-module! {
-    type: StayModule,
+module_scheduler! {
+    type: Stay,
     name: "ip_vs_stay",
     description: "example of an ipvs scheduler",
     license: "GPL",
-    imports_ns: ["IPVS_RS"],
 }
 
 /// Connections that a server gets in a row.
@@ -66,17 +66,5 @@ impl Scheduler for Stay {
         turn.dest = Some(dest.clone());
         turn.left = TURN.saturating_sub(1);
         Some(dest)
-    }
-}
-
-struct StayModule {
-    _registration: Registration,
-}
-
-impl kernel::Module for StayModule {
-    fn init(module: &'static ThisModule) -> Result<Self> {
-        Ok(Self {
-            _registration: Registration::new::<Stay>(module)?,
-        })
     }
 }
