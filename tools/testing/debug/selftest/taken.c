@@ -16,7 +16,10 @@ module_param(name, charp, 0);
 
 static struct net *net;
 static struct ctl_table_header *header;
-static struct ctl_table table[] = { { .mode = 0444 } };
+static int value;
+static struct ctl_table table[] = {
+	{ .mode = 0444, .data = &value, .maxlen = sizeof(value), .proc_handler = proc_dointvec }
+};
 static struct genl_family family = { .name = "IPVS", .version = 1, .module = THIS_MODULE };
 static struct nf_sockopt_ops options = {
 	.pf = PF_INET,
