@@ -17,10 +17,10 @@ from vs import Netlink, insmod, modprobe, rmmod  # noqa: E402
 
 FILES = "ip_vs ip_vs_stats ip_vs_stats_percpu ip_vs_conn ip_vs_conn_sync ip_vs_app ip_vs_status".split()
 SYSCTLS = "amemthresh conn_max est_nice run_estimation svc_lfactor".split()
-# What is taken, with which name; the error; what the kernel says itself.
+# What is taken, with which name; the error, of which the kernel makes EBUSY if it is EEXIST; what the kernel says itself.
 CASES = [("file", name, errno.ENOMEM, "already registered") for name in FILES] + [
     ("sysctl", name, errno.ENOMEM, "sysctl duplicate entry") for name in SYSCTLS] + [
-    ("family", "", errno.EEXIST, None), ("options", "", errno.EBUSY, None), ("net", "", errno.EBUSY, None)]
+    ("family", "", errno.EBUSY, None), ("options", "", errno.EBUSY, None), ("net", "", errno.EBUSY, None)]
 
 
 class Taken:
