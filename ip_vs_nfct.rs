@@ -24,7 +24,7 @@ impl Conn {
 }
 
 /// A packet of the client goes on to the real server, translated.
-#[inline]
+#[inline(always)]
 pub fn request(packet: &mut Packet<'_>, conn: &Conn) {
     if conn.is_tracked() {
         expect_replies(packet, conn, true);
@@ -34,7 +34,7 @@ pub fn request(packet: &mut Packet<'_>, conn: &Conn) {
 }
 
 /// A packet of the real server goes on to the client.
-#[inline]
+#[inline(always)]
 pub fn reply(packet: &mut Packet<'_>, conn: &Conn) {
     if conn.is_tracked() {
         expect_replies(packet, conn, false);
@@ -69,7 +69,7 @@ fn peer<'a>(addr: &'a [u8; 16], end: &Endpoint) -> Peer<'a> {
 }
 
 /// A packet of the client goes on as it is.
-#[inline]
+#[inline(always)]
 pub fn as_is(packet: &mut Packet<'_>, conn: &Conn) {
     if !conn.is_tracked() {
         packet.untrack();

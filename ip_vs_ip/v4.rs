@@ -174,7 +174,7 @@ impl Family for V4 {
         ip_vs_tunnel::relay4(ns, rcu, packet, error, request, conn)
     }
 
-    #[inline]
+    #[inline(always)]
     fn send<'a>(packet: Packet<'a>, route: Ref<'_, Route>, rcu: Rcu<'_>) -> Verdict<'a> {
         packet.send4(route, rcu)
     }

@@ -176,7 +176,7 @@ impl Family for V6 {
         packet.accept()
     }
 
-    #[inline]
+    #[inline(always)]
     fn send<'a>(packet: Packet<'a>, route: Ref<'_, Route6>, rcu: Rcu<'_>) -> Verdict<'a> {
         packet.send6(route, rcu)
     }

@@ -522,7 +522,7 @@ impl<'a> Packet<'a> {
     }
 
     /// Sends it along `route`, as this host's own.
-    #[inline]
+    #[inline(always)]
     pub fn send4(mut self, route: Ref<'_, Route>, _rcu: Rcu<'_>) -> Verdict<'a> {
         self.set_route(route);
         // SAFETY: By the type's invariant we own it; the verdict says that it is gone.
@@ -531,7 +531,7 @@ impl<'a> Packet<'a> {
     }
 
     /// The same with an IPv6 route.
-    #[inline]
+    #[inline(always)]
     pub fn send6(mut self, route: Ref<'_, Route6>, _rcu: Rcu<'_>) -> Verdict<'a> {
         self.set_route(route);
         // SAFETY: By the type's invariant we own it; the verdict says that it is gone.
@@ -546,7 +546,7 @@ impl<'a> Packet<'a> {
     }
 
     /// Gives it another route, for as long as RCU is held.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn set_route<P: Path + Object>(&mut self, route: Ref<'_, P>) {
         let old = self.refdst();
         if old & NOREF == 0 {
