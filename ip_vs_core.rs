@@ -7,7 +7,7 @@
 //! C counterpart: net/netfilter/ipvs/ip_vs_core.c
 
 use crate::{
-    ip_vs_conn::{self as conn, ConnRef, Direction, Param},
+    ip_vs_conn::{self as conn, Conn, ConnRef, Direction, Param},
     ip_vs_ctl::{find_service, has_real_service},
     ip_vs_debug, ip_vs_icmp,
     ip_vs_ip::{Family, Ip, V4, V6},
@@ -242,16 +242,22 @@ fn reopen<'a, F: Family>(
     tuple: &Tuple,
     c: ConnRef<'a>,
 ) -> Verdict<'a> {
+    if gives_way(&packet, c) {
+        schedule(ns, rcu, packet, ip, t, tuple)
+    } else {
+        packet.drop()
+    }
+}
+
+/// Has a connection end, so that another can take its place. False if not yet: the packet's entry of
+/// connection tracking leads to the old server, and goes with the connection. Let the client retry.
+pub fn gives_way(packet: &Packet<'_>, c: ConnRef<'_>) -> bool {
     let tracked = packet.is_ct_confirmed();
     if !tracked {
         c.value().clear_flags(ConnFlags::NFCT);
     }
     conn::expire_now(c);
-    if tracked {
-        // Its entry leads to the old server, and goes with the connection: let the client retry.
-        return packet.drop();
-    }
-    schedule(ns, rcu, packet, ip, t, tuple)
+    !tracked
 }
 
 /// The server was removed.
@@ -301,32 +307,50 @@ fn reply<'a, F: Family>(
         &cv.client.addr,
     );
     ip.set_addr(&mut packet, End::Src, &cv.virt.addr);
-    if point != Point::LocalIn
-        && ns.value().sysctl.snat_reroute.load(Ordering::Relaxed) != 0
-        && F::reroute(&mut packet).is_err()
-    {
+    if reroute::<F>(ns, &mut packet, point).is_err() {
         conn::touch(c);
         return packet.free();
     }
     replied(ns, rcu, packet, t, c)
 }
 
-/// Counts a reply, moves the connection on, and lets it go to the client.
+/// Moves the connection on by a reply, and lets that go to the client.
 #[inline]
 fn replied<'a>(
     ns: NsRef<'a>,
     rcu: Rcu<'a>,
-    mut packet: Packet<'a>,
+    packet: Packet<'a>,
     t: &Transport,
     c: ConnRef<'a>,
 ) -> Verdict<'a> {
-    if let Some(dest) = &c.value().dest {
+    proto::set_state(ns.value(), c, Direction::Out, t);
+    conn::touch(c);
+    accept_reply(ns, rcu, packet, c.value())
+}
+
+/// Finds the way of a reply anew, now that it comes from the virtual address, if that is wanted.
+#[inline]
+pub fn reroute<F: Family>(ns: NsRef<'_>, packet: &mut Packet<'_>, point: Point) -> Result {
+    let sysctl = &ns.value().sysctl;
+    if point == Point::LocalIn || sysctl.snat_reroute.load(Ordering::Relaxed) == 0 {
+        return Ok(());
+    }
+    F::reroute(packet)
+}
+
+/// Counts what comes from a real server, and lets it go to the client.
+#[inline]
+pub fn accept_reply<'a>(
+    ns: NsRef<'a>,
+    rcu: Rcu<'a>,
+    mut packet: Packet<'a>,
+    conn: &Conn,
+) -> Verdict<'a> {
+    if let Some(dest) = &conn.dest {
         count_out(ns.value(), dest, rcu, packet.len());
     }
-    proto::set_state(ns.value(), c, Direction::Out, t);
     packet.set_handled();
-    ip_vs_nfct::reply(&mut packet, c.value());
-    conn::touch(c);
+    ip_vs_nfct::reply(&mut packet, conn);
     packet.accept()
 }
 

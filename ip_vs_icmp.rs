@@ -8,11 +8,10 @@ use crate::{
     ip_vs_conn::{self as conn, Conn, ConnRef, Direction},
     ip_vs_core,
     ip_vs_ip::{Family, Ip},
-    ip_vs_nfct,
     ip_vs_ns::NsRef,
     ip_vs_proto::{End, Transport},
     ip_vs_proto_ah_esp::{is_ipsec, key_exchange},
-    ip_vs_svc::{count_in, count_out},
+    ip_vs_svc::count_in,
     ip_vs_tunnel::About,
     ip_vs_xmit as xmit,
 };
@@ -218,19 +217,12 @@ fn from_server<'a, F: Family>(
         let done = F::is_icmp_checksum_right(&packet, ip.transport)
             && packet.make_writable(inner.end(), 0).is_ok()
             && translate(&mut packet, ip, inner, End::Src, &cv.virt)
-            && (point == Point::LocalIn
-                || ns.value().sysctl.snat_reroute.load(Ordering::Relaxed) == 0
-                || F::reroute(&mut packet).is_ok());
+            && ip_vs_core::reroute::<F>(ns, &mut packet, point).is_ok();
         if !done {
             return packet.drop();
         }
     }
-    if let Some(dest) = &cv.dest {
-        count_out(ns.value(), dest, rcu, packet.len());
-    }
-    packet.set_handled();
-    ip_vs_nfct::reply(&mut packet, cv);
-    packet.accept()
+    ip_vs_core::accept_reply(ns, rcu, packet, cv)
 }
 
 /// An error about a reply, from the side of the client: to the real server.

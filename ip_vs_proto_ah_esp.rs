@@ -6,18 +6,17 @@
 
 use crate::{
     ip_vs_conn::{self as conn, ConnRef, Direction},
-    ip_vs_core::takes_requests,
+    ip_vs_core::{accept_reply, gives_way, reroute, takes_requests},
     ip_vs_ip::{Family, Ip},
-    ip_vs_nfct,
     ip_vs_ns::NsRef,
     ip_vs_proto::End,
-    ip_vs_svc::{count_in, count_out},
+    ip_vs_svc::count_in,
     ip_vs_xmit as xmit,
 };
 use core::sync::atomic::Ordering;
 use ipvs_logic::{
     addr::{Endpoint, Port, Proto, Tuple},
-    flags::{ConnFlags, FwdMethod},
+    flags::FwdMethod,
 };
 use knet::{
     hook::Point,
@@ -85,18 +84,11 @@ fn request<'a, F: Family>(
 
 /// The server was removed. Another one is for the next key exchange to find.
 fn server_gone<'a>(ns: NsRef<'a>, packet: Packet<'a>, c: ConnRef<'a>) -> Verdict<'a> {
-    if ns.value().sysctl.expire_nodest_conn.load(Ordering::Relaxed) == 0 {
-        return packet.drop();
-    }
-    let tracked = packet.is_ct_confirmed();
-    if !tracked {
-        c.value().clear_flags(ConnFlags::NFCT);
-    }
-    conn::expire_now(c);
-    if tracked {
-        packet.drop()
-    } else {
+    let expires = ns.value().sysctl.expire_nodest_conn.load(Ordering::Relaxed) != 0;
+    if expires && gives_way(&packet, c) {
         packet.accept()
+    } else {
+        packet.drop()
     }
 }
 
@@ -110,23 +102,14 @@ fn reply<'a, F: Family>(
     point: Point,
 ) -> Verdict<'a> {
     let cv = c.value();
-    if cv.method() == Some(FwdMethod::Masq) {
-        let mut done = packet.make_writable(ip.transport, 0).is_ok();
-        if done {
-            ip.set_addr(&mut packet, End::Src, &cv.virt.addr);
-            let reroute = ns.value().sysctl.snat_reroute.load(Ordering::Relaxed) != 0;
-            done = point == Point::LocalIn || !reroute || F::reroute(&mut packet).is_ok();
-        }
-        if !done {
-            conn::touch(c);
-            return packet.free();
-        }
-    }
-    if let Some(dest) = &cv.dest {
-        count_out(ns.value(), dest, rcu, packet.len());
-    }
-    packet.set_handled();
-    ip_vs_nfct::reply(&mut packet, cv);
     conn::touch(c);
-    packet.accept()
+    let translate = |packet: &mut Packet<'_>| {
+        packet.make_writable(ip.transport, 0)?;
+        ip.set_addr(packet, End::Src, &cv.virt.addr);
+        reroute::<F>(ns, packet, point)
+    };
+    if cv.method() == Some(FwdMethod::Masq) && translate(&mut packet).is_err() {
+        return packet.free();
+    }
+    accept_reply(ns, rcu, packet, cv)
 }
