@@ -26,6 +26,15 @@ const LEVEL_MAX: i32 = 12;
 
 const PREFIX: &[u8] = b"IPVS\0";
 
+/// Prints a message of a level, if it is wanted. What it is made of is looked at only then.
+macro_rules! say {
+    ($level:literal, $($message:tt)*) => {
+        if debug::is_on() && wants($level) {
+            print(PREFIX, format_args!($($message)*));
+        }
+    };
+}
+
 /// The level.
 pub fn level() -> i32 {
     debug::level()
@@ -109,93 +118,70 @@ fn looked_up(t: &Tuple, found: Option<Direction>) {
 
 /// A template was looked up.
 pub fn template(key: &Tuple, is_found: bool) {
-    if debug::is_on() && wants(9) {
-        let (src, dst) = (End(key.af, key.src), End(key.af, key.dst));
-        let hit = if is_found { "hit" } else { "not hit" };
-        print(
-            PREFIX,
-            format_args!(
-                "template lookup/in {} {}->{} {}\n",
-                key.proto, src, dst, hit
-            ),
-        );
-    }
+    say!(
+        9,
+        "template lookup/in {} {}->{} {}\n",
+        key.proto,
+        End(key.af, key.src),
+        End(key.af, key.dst),
+        if is_found { "hit" } else { "not hit" }
+    );
 }
 
 /// A template is not followed, because its server takes no clients.
 pub fn not_followed(template: &Conn) {
-    if debug::is_on() && wants(9) {
-        let (c, proto) = (template, template.proto);
-        let (client, virt) = (End(c.af, c.client), End(c.af, c.virt));
-        let real = End(c.real_af, c.real);
-        print(
-            PREFIX,
-            format_args!(
-                "check_template: dest not available for protocol {} s:{} v:{} -> d:{}\n",
-                proto, client, virt, real
-            ),
-        );
-    }
+    say!(
+        9,
+        "check_template: dest not available for protocol {} s:{} v:{} -> d:{}\n",
+        template.proto,
+        End(template.af, template.client),
+        End(template.af, template.virt),
+        End(template.real_af, template.real)
+    );
 }
 
 /// A client of a persistent service comes; its network is that of `key`.
 pub fn persistent(request: &Tuple, key: &Tuple) {
-    if debug::is_on() && wants(6) {
-        let af = request.af;
-        print(
-            PREFIX,
-            format_args!(
-                "p-schedule: src {} dest {} mnet {}\n",
-                End(af, request.src),
-                End(af, request.dst),
-                Ip(af, &key.src.addr)
-            ),
-        );
-    }
+    say!(
+        6,
+        "p-schedule: src {} dest {} mnet {}\n",
+        End(request.af, request.src),
+        End(request.af, request.dst),
+        Ip(request.af, &key.src.addr)
+    );
 }
 
 /// No server took a new connection.
 pub fn no_dest(what: &str) {
-    if debug::is_on() && wants(1) {
-        print(PREFIX, format_args!("{}: no dest found.\n", what));
-    }
+    say!(1, "{}: no dest found.\n", what);
 }
 
 /// A connection without a server is made, past a cache.
 pub fn bypassed() {
-    if debug::is_on() && wants(6) {
-        print(
-            PREFIX,
-            format_args!("ip_vs_leave(): create a cache_bypass entry\n"),
-        );
-    }
+    say!(6, "ip_vs_leave(): create a cache_bypass entry\n");
 }
 
 /// A connection begins to be controlled by another, or ends.
 pub fn controlled(verb: &str, c: &Conn, control: &Conn) {
-    if debug::is_on() && wants(7) {
-        print(
-            PREFIX,
-            format_args!(
-                "{} control for: cp.dst={} ctl_cp.dst={}\n",
-                verb,
-                End(c.af, c.client),
-                End(c.af, control.client)
-            ),
-        );
-    }
+    say!(
+        7,
+        "{} control for: cp.dst={} ctl_cp.dst={}\n",
+        verb,
+        End(c.af, c.client),
+        End(c.af, control.client)
+    );
 }
 
 /// A new connection got a server.
 #[inline(always)]
 pub fn scheduled(c: &Conn) {
-    if debug::is_on() && wants(6) {
-        let (fwd, flags) = (c.flags().fwd_tag(), c.flags().bits());
-        print(
-            PREFIX,
-            format_args!("Schedule fwd:{} {} conn->flags:{:X}\n", fwd, Ends(c), flags),
-        );
-    }
+    say!(
+        6,
+        "Schedule fwd:{} {} conn->flags:{:X}\n",
+        c.flags().fwd_tag(),
+        Ends(c),
+        c.flags().bits()
+    );
 }
 
 /// A connection was bound to its server.
