@@ -81,7 +81,7 @@ pub fn add_dest(
         None => new_dest(net, ns, &svc, key, &mut control.stats)?,
     };
     let roster = with_room(&svc)?;
-    // Nothing fails from here on.
+    // Nothing fails from here on: there is room, and nobody else adds.
     if let Some(dest) = &trashed {
         control.trash.remove(dest);
     }
